@@ -1,0 +1,1 @@
+"""minidl: distributed deep learning written to be read."""

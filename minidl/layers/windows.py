@@ -1,0 +1,96 @@
+"""Windows that slide over an image: the geometry that convolution and pooling share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .layer import Shape
+
+
+class Windows:
+    """Windows of ``kernel`` every ``stride`` over an image with ``padding`` at each side.
+
+    Where the stride does not divide, the rest at the lower and right edge is in no window.
+    All three are (height, width).
+    """
+
+    def __init__(
+        self, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
+    ) -> None:
+        if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
+            raise ValueError(
+                "a window needs kernel >= 1, stride >= 1 and padding >= 0; "
+                f"got kernel {kernel}, stride {stride}, padding {padding}"
+            )
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+
+    def count(self, height: int, width: int) -> tuple[int, int]:
+        """How many windows fit below and beside each other: the height and width that go out."""
+        extent = (height + 2 * self.padding[0], width + 2 * self.padding[1])
+        if extent[0] < self.kernel[0] or extent[1] < self.kernel[1]:
+            raise ValueError(
+                f"a window of {self.kernel} does not fit into an image of {height} x {width} "
+                f"with padding {self.padding}"
+            )
+        rows = (extent[0] - self.kernel[0]) // self.stride[0] + 1
+        columns = (extent[1] - self.kernel[1]) // self.stride[1] + 1
+        return rows, columns
+
+    def offsets(self) -> Iterator[tuple[int, int]]:
+        """The places (row, column) inside a window."""
+        for row in range(self.kernel[0]):
+            for column in range(self.kernel[1]):
+                yield row, column
+
+    def take(
+        self, padded: np.ndarray, offset: tuple[int, int], rows: slice, columns: int
+    ) -> np.ndarray:
+        """For the windows in ``rows``, the pixel at ``offset`` of each, as a view.
+
+        Shapes: padded (N, H, W, C) -> (N, rows, columns, C).
+        """
+        (row, column), (down, right) = offset, self.stride
+        first, last = row + down * rows.start, row + down * (rows.stop - 1)
+        return padded[
+            :, first : last + 1 : down, column : column + right * (columns - 1) + 1 : right
+        ]
+
+    def pad(self, x: np.ndarray, padded: np.ndarray, value: float) -> np.ndarray:
+        """Write ``x`` (N, H, W, C) into the middle of ``padded``, and ``value`` around it."""
+        (top, left), (height, width) = self.padding, x.shape[1:3]
+        # Slices count from the front: [-0:] would be everything.
+        padded[:, :top] = value
+        padded[:, top + height :] = value
+        padded[:, top : top + height, :left] = value
+        padded[:, top : top + height, left + width :] = value
+        self.unpad(padded)[...] = x
+        return padded
+
+    def unpad(self, padded: np.ndarray) -> np.ndarray:
+        """Look at the image inside the padding, as a view."""
+        top, left = self.padding
+        return padded[:, top : padded.shape[1] - top, left : padded.shape[2] - left]
+
+    def padded_shape(self, shape: Shape) -> Shape:
+        """Shape of a batch ``shape`` (N, H, W, C) once it is padded."""
+        N, H, W, C = shape
+        return N, H + 2 * self.padding[0], W + 2 * self.padding[1], C
+
+
+def blocks(images: int, rows: int, row_bytes: int, limit: int) -> Iterator[tuple[slice, slice]]:
+    """Cut (images, rows) into blocks of at most ``limit`` bytes, and at least a row.
+
+    A block is some rows of one image, or several whole images: either is contiguous in memory.
+    What is written a block at a time is still in the cache when it is read again.
+    """
+    fit = max(1, limit // max(row_bytes, 1))
+    if fit < rows:
+        for image in range(images):
+            for row in range(0, rows, fit):
+                yield slice(image, image + 1), slice(row, min(row + fit, rows))
+    else:
+        step = fit // rows
+        for image in range(0, images, step):
+            yield slice(image, min(image + step, images)), slice(0, rows)

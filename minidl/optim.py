@@ -1,0 +1,176 @@
+"""Optimisers and learning-rate schedules.
+
+An optimiser is bound to one flat vector of parameters, updates it in place, and owns what it
+remembers about it. So it can live wherever that vector lives: one a layer on every rank of a
+synchronous run, or exactly one on the server that holds the layer.
+
+A schedule is a function of the number of updates made so far; a plain number is constant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+Schedule = Callable[[int], float]
+
+
+class Optimizer:
+    """What the optimisers share.
+
+    Parameters
+    ----------
+    parameters : np.ndarray, shape (size,)
+        Updated in place.
+    learning_rate : float or function of the update's number
+
+    Attributes
+    ----------
+    updates : int
+        How many were made.
+    state : dict of str to np.ndarray, each of shape (size,)
+        What a checkpoint has to save besides ``updates``.
+    """
+
+    def __init__(self, parameters: np.ndarray, learning_rate: float | Schedule) -> None:
+        self.parameters = parameters
+        self.schedule = learning_rate if callable(learning_rate) else constant(learning_rate)
+        self.updates = 0
+        self.state: dict[str, np.ndarray] = {}
+        self._scratch = np.empty_like(parameters)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next update."""
+        return self.schedule(self.updates)
+
+    def step(self, gradient: np.ndarray) -> None:
+        """Update the parameters. ``gradient`` (size,) is left as it is."""
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum.
+
+    g = gradient + weight_decay * p;  v = momentum * v + g;  p -= learning_rate * v
+    (Nesterov: p -= learning_rate * (g + momentum * v)).
+
+    Source: I. Sutskever et al., On the importance of initialization and momentum in deep learning
+    (ICML 2013), with the learning rate outside of the velocity.
+    """
+
+    def __init__(
+        self,
+        parameters: np.ndarray,
+        learning_rate: float | Schedule,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, learning_rate)
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        self.state = {"velocity": np.zeros_like(parameters)}
+
+    def step(self, gradient: np.ndarray) -> None:
+        """Make one update."""
+        velocity, step = self.state["velocity"], self._scratch
+        np.multiply(self.parameters, self.weight_decay, out=step)
+        step += gradient
+        velocity *= self.momentum
+        velocity += step
+        if self.nesterov:
+            step += self.momentum * velocity
+        else:
+            step[...] = velocity
+        step *= self.learning_rate
+        self.parameters -= step
+        self.updates += 1
+
+
+class Adam(Optimizer):
+    """Steps of about the learning rate, whatever the gradient's scale.
+
+    m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
+    p -= learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon)
+
+    This is the form that the paper's runs used: epsilon is not divided by the correction of v.
+    ``momentum`` is beta1, as there. Source: D. Kingma and J. Ba, Adam (ICLR 2015), end of
+    section 2.
+    """
+
+    def __init__(
+        self,
+        parameters: np.ndarray,
+        learning_rate: float | Schedule = 1e-3,
+        *,
+        momentum: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, learning_rate)
+        self.momentum, self.beta2, self.epsilon = momentum, beta2, epsilon
+        self.weight_decay = weight_decay
+        self.state = {"mean": np.zeros_like(parameters), "variance": np.zeros_like(parameters)}
+
+    def step(self, gradient: np.ndarray) -> None:
+        """Make one update."""
+        mean, variance, step = self.state["mean"], self.state["variance"], self._scratch
+        rate = self.learning_rate
+        self.updates += 1
+        correction = math.sqrt(1 - self.beta2**self.updates) / (1 - self.momentum**self.updates)
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * self.parameters
+        np.multiply(gradient, 1 - self.momentum, out=step)
+        mean *= self.momentum
+        mean += step
+        np.multiply(gradient, gradient, out=step)
+        step *= 1 - self.beta2
+        variance *= self.beta2
+        variance += step
+        np.sqrt(variance, out=step)
+        step += self.epsilon
+        np.divide(mean, step, out=step)
+        step *= rate * correction
+        self.parameters -= step
+
+
+def constant(learning_rate: float) -> Schedule:
+    """Always the same."""
+    return lambda update: learning_rate
+
+
+def step_decay(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
+    """Multiplied by ``factor`` after each ``every`` updates."""
+    return lambda update: learning_rate * factor ** (update // every)
+
+
+def cosine(learning_rate: float, updates: int, final: float = 0.0) -> Schedule:
+    """Fall from ``learning_rate`` to ``final`` over ``updates`` along half a cosine.
+
+    Source: I. Loshchilov and F. Hutter, SGDR (ICLR 2017), equation 5, one period.
+    """
+
+    def schedule(update: int) -> float:
+        progress = min(update / updates, 1.0)
+        return final + (learning_rate - final) * (1 + math.cos(math.pi * progress)) / 2
+
+    return schedule
+
+
+def linear_scaling(schedule: Schedule, ranks: int, warmup: int = 0) -> Schedule:
+    """Multiply by the number of ranks, reached in a line from 1 over ``warmup`` updates.
+
+    A batch that is P times as large makes P times fewer updates; to move as far, each has to be
+    P times as long. The first ones are shortened, while the gradient still turns quickly.
+    Source: P. Goyal et al., Accurate, Large Minibatch SGD (2017), section 2.
+    """
+
+    def scaled(update: int) -> float:
+        progress = 1.0 if update >= warmup else update / warmup
+        return schedule(update) * (1 + (ranks - 1) * progress)
+
+    return scaled

@@ -1,0 +1,1 @@
+"""The two scientific problems of the paper, a folder each."""
