@@ -7,3 +7,11 @@ class UserError(Exception):
     The message is one line that says what is wrong, where, what was expected and what to do.
     The command line prints it, without a traceback, and ends with status 2.
     """
+
+
+class AgreedError(UserError):
+    """A ``UserError`` that every rank of the run raises, at the same place.
+
+    So each can leave in an orderly way, without pulling the others down. The message is empty on
+    all ranks but the one that is to speak.
+    """

@@ -1,1 +1,52 @@
-"""x"""
+"""Ways to scale one network over MPI, a file each, to be read side by side.
+
+Each strategy is a class ``Strategy`` with the same methods in the same order:
+
+``start()``
+    All ranks begin with the same parameters.
+``step(x, target) -> loss``
+    One iteration of a worker: forward, backward with communication, update. Returns the mean
+    loss over all samples of the update.
+``gather()``
+    Bring together what is to be evaluated or saved.
+
+The communicator is mpi4py's and is used through its upper-case methods only, which send buffers
+and never pickle.
+
+Importing this package starts MPI and makes sure that nobody is left waiting: an exception that
+nobody catches ends every rank of the job, however it was launched.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from types import TracebackType
+
+from mpi4py import MPI
+
+
+def abort(status: int) -> None:
+    """End every rank of the job at once, with ``status``. What is to be said was said before."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if MPI.COMM_WORLD.size == 1:
+        os._exit(status)
+    # The MPI library would add lines of its own to the one clear message.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    MPI.COMM_WORLD.Abort(status)
+
+
+def _end_all_on_exception(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    if MPI.COMM_WORLD.rank > 0:
+        time.sleep(1)  # where all ranks fail alike, rank 0 has spoken and ended them by then
+    sys.__excepthook__(kind, error, traceback)
+    if MPI.COMM_WORLD.size > 1:
+        print(f"rank {MPI.COMM_WORLD.rank} failed; all ranks end", file=sys.stderr)
+        abort(1)
+
+
+sys.excepthook = _end_all_on_exception

@@ -1,0 +1,278 @@
+"""The ``minidl`` command: every subcommand's flags, help and examples; the work is elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token
+from rich.console import Console
+
+from . import __version__, model
+from .errors import AgreedError, UserError
+from .run import read_settings
+from .settings import Settings
+
+console = Console(soft_wrap=True, highlight=False)
+
+app = App(
+    name="minidl",
+    version=__version__,
+    help="Train NumPy networks on scientific images, on one rank or on many.\n\n"
+    "A first run: `make demo`. Any command: `minidl COMMAND --help`.",
+    help_format="markdown",
+    suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=(), consume_multiple=True, show_choices=True),
+)
+generate = App(
+    name="generate",
+    group="1. Data",
+    help="Make a data set.",
+)
+app.command(generate)
+for entry in entry_points(group="minidl.generators"):
+    generate.command(entry.value, name=entry.name)
+
+DATA, MODEL, RUN, MACHINE = "1. Data", "2. The network", "3. A run", "4. This machine"
+
+ModelName = Annotated[str, Parameter(help="hep, or the import path of a module of your own.")]
+RunFolder = Annotated[Path, Parameter(help="Folder of a run.")]
+
+
+@app.command(group=DATA)
+def inspect(file: Path, /, *, picture: Path | None = None) -> None:
+    """Say what is in a data set: shapes, classes, statistics, and a picture of some samples.
+
+    ```
+    minidl inspect events.h5
+    minidl inspect events.h5 --picture samples.png
+    ```
+
+    Parameters
+    ----------
+    file
+        An HDF5 file.
+    picture
+        Where the picture goes; beside the file unless named.
+    """
+    from .inspect import inspect_file
+
+    inspect_file(file, picture, console)
+
+
+@app.command(group=MODEL)
+def summary(
+    name: ModelName, /, *, size: int = 224, channels: int = 3, width: int | None = None
+) -> None:
+    """Print a network's layers: output shape, parameters, floating-point operations.
+
+    ```
+    minidl summary hep
+    minidl summary hep --size 64 --width 32
+    ```
+
+    Parameters
+    ----------
+    size
+        Height and width of the images.
+    channels
+        Channels of the images.
+    width
+        Width of the network; the model's own unless given.
+    """
+    from .summary import print_summary
+
+    print_summary(model.load(name), (size, size, channels), width, console)
+
+
+@app.command(group=MODEL)
+def check(name: ModelName, /, *, size: int = 16, channels: int = 3, width: int = 4, seed: int = 1):  # noqa: ANN201
+    """Check every gradient of a network against finite differences, in double precision.
+
+    Where one is wrong, names the tensor, the index, both values and the likely cause, and ends
+    with status 1.
+
+    ```
+    minidl check hep
+    minidl check my_model --size 32 --width 8
+    ```
+
+    Parameters
+    ----------
+    size
+        Height and width of the random images it is checked on.
+    channels
+        Channels of these images.
+    width
+        Width of the network that is checked.
+    seed
+        Of the weights, the images and the directions.
+    """
+    from .summary import print_check
+
+    if not print_check(model.load(name), (size, size, channels), width, seed, console):
+        raise SystemExit(1)
+
+
+def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Fill in the settings that the command line leaves open: from --from RUN, then the model."""
+    if commands != ("train",):
+        return
+    given = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
+    earlier = read_settings(Path(given["--from"])) if "--from" in given else {}
+    name = given.get("MODEL") or earlier.get("model")
+    if name is None:
+        raise UserError("no model named; expected minidl train MODEL, or --from RUN to repeat one")
+    defaults = getattr(model.load(name), "DEFAULTS", {})
+    # A length on the command line replaces one from elsewhere, also if it is in the other unit.
+    lengths = {"--epochs", "--iterations"}
+    for argument in arguments:
+        key = argument.name.removeprefix("--").replace("-", "_").lower()
+        value = earlier.get(key, defaults.get(key))
+        if argument.tokens or value is None or (argument.name in lengths and lengths & set(given)):
+            continue
+        for part in value if isinstance(value, list) else [value]:
+            argument.append(Token(keyword=argument.name, value=str(part), source="settings"))
+
+
+@app.command(group=RUN)
+def train(
+    name: Annotated[str, Parameter(name="MODEL")] = "",
+    /,
+    *,
+    settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Train a network, on one rank or on as many as mpiexec starts.
+
+    ```
+    minidl train hep --data events.h5 --epochs 10
+    mpiexec -n 4 minidl train hep --data events.h5 --batch-size 8
+    minidl train --from runs/hep --learning-rate 3e-4 --out runs/slower
+    minidl train my_model --data images.h5 --dry-run
+    ```
+
+    What is not given is taken from the run named by --from, else from the model.
+
+    Parameters
+    ----------
+    name
+        hep, or the import path of a module of your own.
+    from_
+        Repeat this run, with what else is given here changed.
+    out
+        Folder for the log, the checkpoint and the pictures; runs/MODEL unless given.
+    overwrite
+        Replace the run in that folder.
+    dry_run
+        Open the data, take one step, print the plan, write nothing.
+    """
+    from .training_command import train_command
+
+    train_command(name, settings, out, overwrite, dry_run, console)
+
+
+@app.command(group=RUN)
+def evaluate(
+    run: RunFolder, /, *, data: tuple[Path, ...], json: bool = False
+) -> None:
+    """Judge a trained network on data that it has not seen; leave the pictures in the run's folder.
+
+    ```
+    minidl evaluate runs/hep --data test.h5
+    minidl evaluate runs/hep --data test.h5 --json
+    ```
+
+    Parameters
+    ----------
+    data
+        HDF5 files; several count as one set.
+    json
+        Print the figures as JSON.
+    """
+    from .evaluate import evaluate_run
+
+    evaluate_run(run, data, json, console)
+
+
+@app.command(group=RUN)
+def plot(*runs: RunFolder, out: Path = Path("loss.png")) -> None:
+    """Draw the loss curves of runs over samples and over time, in one picture.
+
+    ```
+    minidl plot runs/hep
+    minidl plot runs/slower runs/hep --out compared.png
+    ```
+
+    Parameters
+    ----------
+    out
+        Where the picture goes.
+    """
+    from .plot import plot_runs
+
+    plot_runs(runs, out)
+    console.print(f"wrote {out}")
+
+
+@app.command(group=MACHINE)
+def info() -> None:
+    """Print versions, the BLAS and its threads, the MPI, the cores, and what to change.
+
+    ```
+    minidl info
+    mpiexec -n 2 minidl info
+    ```
+    """
+    from .info import print_info
+
+    print_info(console)
+
+
+app["train"].config = (complete,)
+
+
+def main() -> None:
+    """Run the command; turn every error that is the user's into one line and status 2."""
+    try:
+        app(exit_on_error=False, print_error=False)
+    except AgreedError as error:
+        _say(error)
+        sys.exit(2)
+    except CycloptsError as error:
+        if _launcher_rank() == 0:
+            _say(" ".join(str(error).split()))
+        sys.exit(2)
+    except UserError as error:
+        _leave(error, 2)
+    except KeyboardInterrupt as interrupt:
+        _leave(interrupt if str(interrupt) else "interrupted", 130)
+
+
+def _say(message: object) -> None:
+    if str(message):
+        print(f"minidl: {message}", file=sys.stderr)
+
+
+def _leave(message: object, status: int) -> None:
+    """End this process, and every other rank of the run if there is one."""
+    parallel = sys.modules.get("minidl.parallel")
+    if parallel or _launcher_rank() == 0:
+        _say(message)
+    if parallel:
+        parallel.abort(status)
+    sys.exit(status)
+
+
+def _launcher_rank() -> int:
+    """This process's rank, also where MPI has not been started: launchers tell it to each."""
+    for name in ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0

@@ -1,0 +1,268 @@
+"""HDF5 data sets: several files as one, checked, dealt to ranks, shuffled, read ahead.
+
+A file holds arrays that share their first axis, one entry a sample, images channel-first:
+``data`` (samples, channels, height, width), ``label`` (samples,) and the like.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .errors import UserError
+
+Samples = dict[str, np.ndarray]
+
+CHANCES = 8  # uniform random numbers a sample, for augmentation
+
+
+class Dataset:
+    """Arrays of one or more HDF5 files, as if the files stood one after the other.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    fields : sequence of str
+        Names of the arrays that ``read`` returns.
+
+    Raises
+    ------
+    UserError
+        For a file that is missing, is no HDF5, is cut off, lacks a field or is empty; for fields
+        of different lengths, and files of different shapes.
+    """
+
+    def __init__(self, paths: Sequence[Path], fields: Sequence[str]) -> None:
+        self.paths, self.fields = [Path(path) for path in paths], tuple(fields)
+        self.files = [open_hdf5(path) for path in self.paths]
+        counts = [self._check(path, file) for path, file in zip(self.paths, self.files)]
+        self.starts = np.concatenate([[0], np.cumsum(counts)])
+        if not len(self):
+            raise UserError(f"{_names(self.paths)}: no samples in it; at least one is needed")
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def shape(self, field: str) -> tuple[int, ...]:
+        """Shape of one sample of ``field``."""
+        return self.files[0][field].shape[1:]
+
+    def locate(self, sample: int) -> tuple[Path, int]:
+        """Find the file that holds a sample, and its index there."""
+        file = int(np.searchsorted(self.starts, sample, side="right")) - 1
+        return self.paths[file], sample - int(self.starts[file])
+
+    def read(self, indices: np.ndarray) -> Samples:
+        """Read samples, in the order of ``indices``.
+
+        Raises
+        ------
+        UserError
+            For numbers that are not finite, and where a file turns out to be damaged.
+        """
+        return {field: self._read(field, indices) for field in self.fields}
+
+    def column(self, field: str) -> np.ndarray:
+        """Read a whole field of one number a sample, as labels and weights are."""
+        try:
+            return np.concatenate([file[field][:] for file in self.files])
+        except OSError as error:
+            raise UserError(f"{_names(self.paths)}: cannot read {field!r}: {error}") from None
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self.files:
+            file.close()
+
+    def _check(self, path: Path, file: h5py.File) -> int:
+        for field in self.fields:
+            if not isinstance(file.get(field), h5py.Dataset) or not file[field].shape:
+                there = ", ".join(sorted(file)) or "nothing"
+                raise UserError(f"{path}: no array {field!r} in it; there is: {there}")
+            first = self.files[0][field]
+            if file[field].shape[1:] != first.shape[1:]:
+                raise UserError(
+                    f"{path}: samples of {field!r} have shape {file[field].shape[1:]}, "
+                    f"those of {self.paths[0]} {first.shape[1:]}; files read together must agree"
+                )
+        lengths = {field: len(file[field]) for field in self.fields}
+        if len(set(lengths.values())) > 1:
+            raise UserError(f"{path}: arrays of different lengths: {lengths}; expected one length")
+        return lengths[self.fields[0]]
+
+    def _read(self, field: str, indices: np.ndarray) -> np.ndarray:
+        first = self.files[0][field]
+        out = np.empty((len(indices), *first.shape[1:]), first.dtype)
+        owners = np.searchsorted(self.starts, indices, side="right") - 1
+        for place, (owner, index) in enumerate(zip(owners, indices, strict=True)):
+            try:
+                # One sample at a time: HDF5's lists of indices are slower than a loop.
+                out[place] = self.files[owner][field][index - self.starts[owner]]
+            except OSError as error:
+                raise UserError(
+                    f"{self.paths[owner]}: cannot read {field!r}, "
+                    f"sample {index - self.starts[owner]}: {error}"
+                ) from None
+        if out.dtype.kind == "f" and not np.isfinite(out).all():
+            bad = ~np.isfinite(out).reshape(len(out), -1).all(axis=1)
+            path, sample = self.locate(int(indices[np.argmax(bad)]))
+            raise UserError(
+                f"{path}: {field!r}, sample {sample}: not a finite number (NaN or infinity); "
+                "correct or drop the sample"
+            )
+        return out
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a file for reading, or say in one line why that cannot be done."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        reason = "cut off" if "truncated" in str(error) else "not an HDF5 file, or damaged"
+        raise UserError(f"{path}: {reason}; expected a whole HDF5 file ({error})") from None
+
+
+def check_labels(dataset: Dataset, field: str, classes: int) -> None:
+    """Raise ``UserError`` unless every label is a class number, 0 to classes - 1."""
+    labels = dataset.column(field)
+    if labels.ndim != 1:
+        raise UserError(f"{_names(dataset.paths)}: {field!r} is not one number a sample")
+    bad = (labels != np.floor(labels)) | (labels < 0) | (labels >= classes)
+    if bad.any():
+        path, sample = dataset.locate(int(np.argmax(bad)))
+        raise UserError(
+            f"{path}: {field!r}, sample {sample}: label {labels[np.argmax(bad)]} is out of range; "
+            f"expected 0 to {classes - 1}"
+        )
+
+
+def check_images(dataset: Dataset, field: str, channels: int) -> tuple[int, int, int]:
+    """Raise ``UserError`` unless images have so many channels; return (H, W, C)."""
+    shape = dataset.shape(field)
+    if len(shape) != 3 or shape[0] != channels:
+        raise UserError(
+            f"{_names(dataset.paths)}: samples of {field!r} have shape {shape}; "
+            f"expected ({channels}, height, width)"
+        )
+    return (*shape[1:], channels)
+
+
+class Batches:
+    """One rank's share of each batch, epoch after epoch.
+
+    Every epoch goes once through all samples, in an order that depends on the seed and the epoch
+    only. A batch takes the next ``size * batch_size`` of them and deals them to the ranks in
+    consecutive pieces; the last batch of an epoch takes what is left, dealt as evenly as can be.
+    So P ranks see in every batch what one rank would see with P times the batch size.
+
+    Parameters
+    ----------
+    samples : int
+        How many there are.
+    batch_size : int
+        For each rank.
+    rank, size : int
+    seed : int or None
+        None keeps the samples in order: for evaluation.
+    """
+
+    def __init__(self, samples: int, batch_size: int, rank: int, size: int, seed: int | None):
+        if samples < size:
+            raise UserError(
+                f"{samples} samples are fewer than {size} ranks; use fewer ranks or more data"
+            )
+        self.samples, self.batch_size = samples, batch_size
+        self.rank, self.size, self.seed = rank, size, seed
+        self._epoch = -1
+        self._order: np.ndarray | None = None
+
+    @property
+    def per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        return -(-self.samples // (self.batch_size * self.size))
+
+    def __getitem__(self, iteration: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Indices of this rank's samples in batch ``iteration`` (over all epochs), and chances.
+
+        The chances, (samples, CHANCES) uniform in [0, 1), belong to the place in the batch: they
+        do not depend on how the batch is dealt to ranks. Without a seed there are none.
+        """
+        epoch, number = divmod(iteration, self.per_epoch)
+        total = self.batch_size * self.size
+        batch = np.arange(number * total, min((number + 1) * total, self.samples))
+        mine = np.array_split(np.arange(len(batch)), self.size)[self.rank]
+        if self.seed is None:
+            return batch[mine], None
+        generator = np.random.default_rng([self.seed, epoch, number])
+        return self._shuffled(epoch)[batch[mine]], generator.random((len(batch), CHANCES))[mine]
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        if self._order is None or self._epoch != epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self.seed or 0, epoch]).permutation(self.samples)
+        return self._order
+
+
+def read_ahead(items: Iterator[Any], depth: int = 2) -> Iterator[Any]:
+    """Yield what ``items`` yields, computed by a background thread, at most ``depth`` ahead.
+
+    An exception in the thread is raised where its item was awaited.
+    """
+    ready: queue.Queue = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(entry: tuple[Any, BaseException | None, bool]) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put(entry, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in items:
+                put((item, None, False))
+                if stop.is_set():
+                    return
+            put((None, None, True))
+        except BaseException as error:
+            put((None, error, True))
+
+    thread = threading.Thread(target=work, daemon=True, name="read-ahead")
+    thread.start()
+    try:
+        while True:
+            item, error, last = ready.get()
+            if error is not None:
+                raise error
+            if last:
+                return
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def prepared(
+    dataset: Dataset,
+    batches: Batches,
+    prepare: Callable[[Samples, np.ndarray | None], tuple[np.ndarray, Any]],
+    start: int,
+    stop: int,
+) -> Iterator[tuple[np.ndarray, Any]]:
+    """Read and prepare the batches ``start`` to ``stop``, as (x, target)."""
+    for iteration in range(start, stop):
+        indices, chances = batches[iteration]
+        yield prepare(dataset.read(indices), chances)
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))

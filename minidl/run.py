@@ -1,0 +1,98 @@
+"""A run's folder: its settings, its log and its checkpoint.
+
+::
+
+    settings.json    what was asked for, completed; `minidl train --from` repeats it
+    log.jsonl        one JSON object a line: first {"event": "start"}, then {"event": "iteration"}
+                     and {"event": "validation"} as they come, last {"event": "end"}
+    checkpoint.h5    the network as last saved
+    *.png            pictures
+
+Every strategy writes the same log. Of an iteration: ``iteration`` (from 1), ``epoch``, ``samples``
+(of all ranks so far), ``seconds`` (since the start), ``loss``, ``learning_rate``, and ``computing``,
+``waiting``, ``loading``: this rank's seconds in the iteration for arithmetic, for other ranks and
+for data.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import IO, Any
+
+from .errors import UserError
+from .settings import Settings
+
+
+class Run:
+    """A run that is being written."""
+
+    def __init__(self, folder: Path, model: str, settings: Settings, *, overwrite: bool) -> None:
+        self.folder = folder
+        self.saved = 0  # the iteration that the checkpoint is from
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder}: is a file; expected a folder for the run")
+        if folder.exists() and any(folder.iterdir()):
+            if not overwrite:
+                raise UserError(
+                    f"{folder}: exists already; name another folder with --out, "
+                    "or replace it with --overwrite"
+                )
+            if not (folder / "settings.json").exists():
+                raise UserError(f"{folder}: is not the folder of a run, and will not be replaced")
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True)
+            text = json.dumps({"model": model, **settings.to_json()}, indent=2)
+            (folder / "settings.json").write_text(text + "\n")
+            self._log: IO[str] = (folder / "log.jsonl").open("w")
+        except OSError as error:
+            raise UserError(f"{folder}: cannot write there: {error}; see --out") from None
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the network is saved."""
+        return self.folder / "checkpoint.h5"
+
+    def log(self, event: str, **values: Any) -> None:
+        """Add a line to the log."""
+        try:
+            self._log.write(json.dumps({"event": event, **values}) + "\n")
+            self._log.flush()
+        except OSError as error:
+            raise UserError(f"{self.folder}/log.jsonl: cannot write: {error}") from None
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read the settings of an earlier run, as plain values."""
+    return _read_json(folder / "settings.json", folder)
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Read the log of a run; a line that was cut off at the end is left out."""
+    try:
+        lines = (folder / "log.jsonl").read_text().splitlines()
+    except OSError:
+        raise UserError(f"{folder}: not the folder of a run: no log.jsonl in it") from None
+    events = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            if number < len(lines):
+                raise UserError(f"{folder}/log.jsonl, line {number}: not JSON") from None
+    return events
+
+
+def _read_json(path: Path, folder: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except OSError:
+        raise UserError(f"{folder}: not the folder of a run: no {path.name} in it") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected an object of settings")
+    return values
