@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
@@ -263,6 +264,8 @@ def _say(message: object) -> None:
 def _leave(message: object, status: int) -> None:
     """End this process, and every other rank of the run if there is one."""
     parallel = sys.modules.get("minidl.parallel")
+    if status == 130 and _launcher_rank() > 0:
+        time.sleep(2)  # all ranks get the signal; the first knows what was saved, and ends the rest
     if parallel or _launcher_rank() == 0:
         _say(message)
     if parallel:

@@ -82,9 +82,10 @@ class Dataset:
 
     def _check(self, path: Path, file: h5py.File) -> int:
         for field in self.fields:
-            if not isinstance(file.get(field), h5py.Dataset) or not file[field].shape:
+            array = file.get(field)
+            if not isinstance(array, h5py.Dataset) or array.ndim == 0 or array.dtype.kind not in "fiub":
                 there = ", ".join(sorted(file)) or "nothing"
-                raise UserError(f"{path}: no array {field!r} in it; there is: {there}")
+                raise UserError(f"{path}: no numbers {field!r}, one entry a sample; it has: {there}")
             first = self.files[0][field]
             if file[field].shape[1:] != first.shape[1:]:
                 raise UserError(

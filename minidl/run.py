@@ -17,6 +17,7 @@ for data.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import IO, Any
@@ -57,7 +58,10 @@ class Run:
         return self.folder / "checkpoint.h5"
 
     def log(self, event: str, **values: Any) -> None:
-        """Add a line to the log."""
+        """Add a line to the log. Numbers that are not finite, which JSON lacks, become null."""
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                values[name] = None
         try:
             self._log.write(json.dumps({"event": event, **values}) + "\n")
             self._log.flush()

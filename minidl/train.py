@@ -92,7 +92,9 @@ class Training:
             rate = self.strategy.optimizers[0].learning_rate
             with watch("load"):
                 x, target = next(batches)
-            loss = self.strategy.step(x, target)
+            # A loss that overflows is reported below, in one line.
+            with np.errstate(over="ignore", invalid="ignore"):
+                loss = self.strategy.step(x, target)
             samples += self._samples_in(iteration)
             spent = watch.seconds - before
             event = {
