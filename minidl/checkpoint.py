@@ -44,9 +44,11 @@ def save(path: Path, network: Layer, iteration: int) -> None:
         os.fsync(descriptor)
         os.close(descriptor)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot write the checkpoint: {error}") from None
+        if isinstance(error, OSError):
+            raise UserError(f"{path}: cannot write the checkpoint: {error}") from None
+        raise
 
 
 def load(path: Path, network: Layer) -> int:
