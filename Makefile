@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary -c constraints.txt
 
-.PHONY: demo test test-torch lint clean
+.PHONY: demo test test-torch lint installed clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -12,17 +12,22 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --prefer-binar
 	$(INSTALL) -e '.[mpich,hep,test]'
 	@touch $@
 
-# A small version of the README's experiment: a few minutes on two cores, from nothing on the disk.
+# A small version of the README's experiment: some minutes on two cores, from nothing on the disk.
 TRAIN ?= 6000
 TEST ?= 4000
 EPOCHS ?= 10
-demo: .venv/installed
-	$(BIN)/minidl generate hep --events $(TRAIN) --seed 1 --out demo/train.h5 --keep
-	$(BIN)/minidl generate hep --events $(TEST) --seed 2 --out demo/test.h5 --keep
-	$(BIN)/mpiexec -n 2 $(BIN)/minidl train hep --data demo/train.h5 --validation demo/test.h5 \
-		--width 32 --batch-size 32 --epochs $(EPOCHS) --out demo/run --overwrite
-	$(BIN)/minidl evaluate demo/run --data demo/test.h5
-	@echo "Look at demo/run: roc.png, events.png, loss.png, log.jsonl, checkpoint.h5"
+demo: demo/train-$(TRAIN).h5 demo/test-$(TEST).h5
+	$(BIN)/mpiexec -n 2 $(BIN)/minidl train hep --data demo/train-$(TRAIN).h5 \
+		--validation demo/test-$(TEST).h5 --width 32 --batch-size 32 --epochs $(EPOCHS) \
+		--schedule cosine --out demo/run --overwrite
+	$(BIN)/minidl evaluate demo/run --data demo/test-$(TEST).h5
+	@echo "Look at demo/run: roc.png, events.png, loss.png, log.jsonl, evaluation.json"
+
+demo/train-%.h5: | .venv/installed
+	$(BIN)/minidl generate hep --events $* --seed 1 --out $@ --overwrite
+
+demo/test-%.h5: | .venv/installed
+	$(BIN)/minidl generate hep --events $* --seed 2 --out $@ --overwrite
 
 test: .venv/installed
 	$(BIN)/pytest
@@ -44,5 +49,11 @@ lint: .venv/linters
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy minidl models
 
+# The wheel by itself, away from the clone: the command, and the model that comes with it.
+installed: constraints.txt
+	rm -rf build/away && $(PYTHON) -m venv build/away
+	build/away/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[mpich]'
+	cd build/away && bin/minidl summary hep && bin/mpiexec -n 2 bin/minidl info
+
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,9 +7,9 @@ import sys
 import time
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token
+from cyclopts import App, ArgumentCollection, CycloptsError, Group, Parameter, Token
 from rich.console import Console
 
 from . import __version__, model
@@ -19,25 +19,30 @@ from .settings import Settings
 
 console = Console(soft_wrap=True, highlight=False)
 
+# The order of the help page: that of the work.
+DATA, MODEL, RUN, MACHINE = (
+    Group(name, sort_key=place)
+    for place, name in enumerate(("Data", "The network", "A run", "This machine"))
+)
+
 app = App(
     name="minidl",
     version=__version__,
     help="Train NumPy networks on scientific images, on one rank or on many.\n\n"
     "A first run: `make demo`. Any command: `minidl COMMAND --help`.",
     help_format="markdown",
+    group_commands=Group("Help", sort_key=9),
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=(), consume_multiple=True, show_choices=True),
 )
 generate = App(
     name="generate",
-    group="1. Data",
+    group=DATA,
     help="Make a data set.",
 )
 app.command(generate)
 for entry in entry_points(group="minidl.generators"):
     generate.command(entry.value, name=entry.name)
-
-DATA, MODEL, RUN, MACHINE = "1. Data", "2. The network", "3. A run", "4. This machine"
 
 ModelName = Annotated[str, Parameter(help="hep, or the import path of a module of your own.")]
 RunFolder = Annotated[Path, Parameter(help="Folder of a run.")]
@@ -64,7 +69,7 @@ def inspect(file: Path, /, *, picture: Path | None = None) -> None:
     inspect_file(file, picture, console)
 
 
-@app.command(group=MODEL)
+@app.command(group=MODEL, sort_key=1)
 def summary(
     name: ModelName, /, *, size: int = 224, channels: int = 3, width: int | None = None
 ) -> None:
@@ -89,8 +94,10 @@ def summary(
     print_summary(model.load(name), (size, size, channels), width, console)
 
 
-@app.command(group=MODEL)
-def check(name: ModelName, /, *, size: int = 16, channels: int = 3, width: int = 4, seed: int = 1):  # noqa: ANN201
+@app.command(group=MODEL, sort_key=2)
+def check(
+    name: ModelName, /, *, size: int = 16, channels: int = 3, width: int = 4, seed: int = 1
+) -> None:
     """Check every gradient of a network against finite differences, in double precision.
 
     Where one is wrong, names the tensor, the index, both values and the likely cause, and ends
@@ -139,7 +146,7 @@ def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection)
             argument.append(Token(keyword=argument.name, value=str(part), source="settings"))
 
 
-@app.command(group=RUN)
+@app.command(group=RUN, sort_key=1)
 def train(
     name: Annotated[str, Parameter(name="MODEL")] = "",
     /,
@@ -179,10 +186,8 @@ def train(
     train_command(name, settings, out, overwrite, dry_run, console)
 
 
-@app.command(group=RUN)
-def evaluate(
-    run: RunFolder, /, *, data: tuple[Path, ...], json: bool = False
-) -> None:
+@app.command(group=RUN, sort_key=2)
+def evaluate(run: RunFolder, /, *, data: tuple[Path, ...], json: bool = False) -> None:
     """Judge a trained network on data that it has not seen; leave the pictures in the run's folder.
 
     ```
@@ -202,7 +207,7 @@ def evaluate(
     evaluate_run(run, data, json, console)
 
 
-@app.command(group=RUN)
+@app.command(group=RUN, sort_key=3)
 def plot(*runs: RunFolder, out: Path = Path("loss.png")) -> None:
     """Draw the loss curves of runs over samples and over time, in one picture.
 
@@ -274,7 +279,7 @@ def _leave(message: object, status: int) -> None:
 
 
 def _launcher_rank() -> int:
-    """This process's rank, also where MPI has not been started: launchers tell it to each."""
+    """The rank of this process, also where MPI has not been started: launchers tell it to each."""
     for name in ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID"):
         if name in os.environ:
             return int(os.environ[name])

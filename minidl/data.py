@@ -41,7 +41,9 @@ class Dataset:
     def __init__(self, paths: Sequence[Path], fields: Sequence[str]) -> None:
         self.paths, self.fields = [Path(path) for path in paths], tuple(fields)
         self.files = [open_hdf5(path) for path in self.paths]
-        counts = [self._check(path, file) for path, file in zip(self.paths, self.files)]
+        counts = [
+            self._check(path, file) for path, file in zip(self.paths, self.files, strict=True)
+        ]
         self.starts = np.concatenate([[0], np.cumsum(counts)])
         if not len(self):
             raise UserError(f"{_names(self.paths)}: no samples in it; at least one is needed")
@@ -83,9 +85,15 @@ class Dataset:
     def _check(self, path: Path, file: h5py.File) -> int:
         for field in self.fields:
             array = file.get(field)
-            if not isinstance(array, h5py.Dataset) or array.ndim == 0 or array.dtype.kind not in "fiub":
+            if (
+                not isinstance(array, h5py.Dataset)
+                or array.ndim == 0
+                or array.dtype.kind not in "fiub"
+            ):
                 there = ", ".join(sorted(file)) or "nothing"
-                raise UserError(f"{path}: no numbers {field!r}, one entry a sample; it has: {there}")
+                raise UserError(
+                    f"{path}: no numbers {field!r}, one entry a sample; it has: {there}"
+                )
             first = self.files[0][field]
             if file[field].shape[1:] != first.shape[1:]:
                 raise UserError(
@@ -175,7 +183,9 @@ class Batches:
         None keeps the samples in order: for evaluation.
     """
 
-    def __init__(self, samples: int, batch_size: int, rank: int, size: int, seed: int | None):
+    def __init__(
+        self, samples: int, batch_size: int, rank: int, size: int, seed: int | None
+    ) -> None:
         if samples < size:
             raise UserError(
                 f"{samples} samples are fewer than {size} ranks; use fewer ranks or more data"

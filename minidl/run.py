@@ -9,9 +9,9 @@
     *.png            pictures
 
 Every strategy writes the same log. Of an iteration: ``iteration`` (from 1), ``epoch``, ``samples``
-(of all ranks so far), ``seconds`` (since the start), ``loss``, ``learning_rate``, and ``computing``,
-``waiting``, ``loading``: this rank's seconds in the iteration for arithmetic, for other ranks and
-for data.
+(of all ranks so far), ``seconds`` (since the start), ``loss``, ``learning_rate``, and
+``computing``, ``waiting``, ``loading``: the first rank's seconds in the iteration for arithmetic,
+for other ranks and for data.
 """
 
 from __future__ import annotations

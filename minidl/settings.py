@@ -99,9 +99,7 @@ class Settings:
         """What the model's ``network`` is given besides the images' shape."""
         return {} if self.width is None else {"width": self.width}
 
-    def optimizer_for(
-        self, updates: int, ranks: int
-    ) -> Callable[[np.ndarray], optim.Optimizer]:
+    def optimizer_for(self, updates: int, ranks: int) -> Callable[[np.ndarray], optim.Optimizer]:
         """Return a function (parameters) -> optimiser, for a run of so many updates."""
         schedule = {
             "constant": optim.constant(self.learning_rate),
@@ -110,7 +108,7 @@ class Settings:
         }[self.schedule]
         if self.scale_by_ranks:
             schedule = optim.linear_scaling(schedule, ranks, self.warmup)
-        common = {
+        common: dict[str, Any] = {
             "learning_rate": schedule,
             "momentum": self.momentum,
             "weight_decay": self.weight_decay,

@@ -96,7 +96,9 @@ class Training:
             with np.errstate(over="ignore", invalid="ignore"):
                 loss = self.strategy.step(x, target)
             samples += self._samples_in(iteration)
-            spent = watch.seconds - before
+            spent = {
+                name: watch.seconds[name] - before[name] for name in ("compute", "wait", "load")
+            }
             event = {
                 "event": "iteration",
                 "iteration": iteration,
@@ -120,11 +122,9 @@ class Training:
                 self._save(run, iteration)
 
     def batches_from(self, iteration: int) -> Iterator[tuple[np.ndarray, Any]]:
-        """This rank's (x, target) for every update after ``iteration``, read ahead."""
+        """(x, target) of this rank for every update after ``iteration``, read ahead."""
         return read_ahead(
-            prepared(
-                self.dataset, self.batches, self.model.prepare, iteration, self.iterations
-            )
+            prepared(self.dataset, self.batches, self.model.prepare, iteration, self.iterations)
         )
 
     def validate(self) -> dict[str, float]:

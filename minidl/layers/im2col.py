@@ -15,6 +15,8 @@ Document Processing (2006), for the idea.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
@@ -30,9 +32,7 @@ class Im2col:
         self.windows = windows
         self._columns = np.empty(0, np.float32)
 
-    def forward(
-        self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray
-    ) -> None:
+    def forward(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
         """Write the convolution into ``y``.
 
         Shapes: x (N, H, W, C), padded; weight (KH, KW, C, K); bias (K,); y (N, H', W', K).
@@ -72,7 +72,9 @@ class Im2col:
                 pixels = self.windows.take(dx[images], (row, column), rows, dy.shape[2])
                 pixels += patches[:, :, :, row, column]
 
-    def _blocks(self, x: np.ndarray, y_shape: tuple[int, ...]):  # noqa: ANN202
+    def _blocks(
+        self, x: np.ndarray, y_shape: tuple[int, ...]
+    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Cut the output into blocks; with each, memory for its columns (pixels, KH*KW*C)."""
         N, H, W, _ = y_shape
         KH, KW = self.windows.kernel
@@ -83,9 +85,7 @@ class Im2col:
                 self._columns = np.empty(pixels * width, x.dtype)
             yield images, rows, self._columns[: pixels * width].reshape(pixels, width)
 
-    def _gather(
-        self, x: np.ndarray, images: slice, rows: slice, columns: np.ndarray
-    ) -> np.ndarray:
+    def _gather(self, x: np.ndarray, images: slice, rows: slice, columns: np.ndarray) -> np.ndarray:
         """Write out the patches of one block of output pixels.
 
         In memory a patch is KH runs, each of KW pixels with all their channels. The view names
@@ -93,7 +93,8 @@ class Im2col:
         """
         KH, KW = self.windows.kernel
         (down, right), C = self.windows.stride, x.shape[3]
-        image, row, pixel, number = x.strides
+        # With a single channel, even a contiguous array may have any number for its last stride.
+        (image, row, pixel, _), number = x.strides, x.itemsize
         block = x[images, rows.start * down :]
         n, r = images.stop - images.start, rows.stop - rows.start
         w = columns.shape[0] // (n * r)

@@ -4,6 +4,7 @@ Shapes everywhere in ``minidl.layers`` use one legend, channels last::
 
     N  samples in the batch        C  channels that come in
     H  height, W  width            K  channels that go out (filters)
+    KH, KW  height and width of a kernel
 
 Three rules that hold for every layer:
 

@@ -35,8 +35,8 @@ def find_jets(calorimeters: Sequence[Hits]) -> np.ndarray:
         for name in ("value", "eta", "phi")
     )
     pt = value / np.cosh(eta)
-    momenta = zip(*(pt * part for part in (np.cos(phi), np.sin(phi), np.sinh(eta))), value)
-    cells = [fastjet.PseudoJet(*map(float, momentum)) for momentum in momenta]
+    momenta = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), value], axis=1)
+    cells = [fastjet.PseudoJet(*momentum) for momentum in momenta.tolist()]
     clusters = fastjet.ClusterSequence(cells, large)
     trimmed = [trimmer(jet) for jet in clusters.inclusive_jets(JET_PT)]
     jets = np.array([(jet.pt(), jet.eta(), jet.phi_std(), jet.m()) for jet in trimmed])

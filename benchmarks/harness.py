@@ -1,0 +1,120 @@
+"""What the benchmarks share: medians with their spread, floors, and starting themselves on ranks.
+
+Every figure is a ratio within one run: what is compared takes turns on the same machine, and each
+turn gives one ratio. The median of these ratios is held against the floor; the smallest and the
+largest show how far to trust it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from minidl.tables import plain_table
+
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of repeated measurements, the smallest and the largest."""
+
+    median: float
+    smallest: float
+    largest: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Summarise ``values``."""
+        values = list(values)
+        return cls(median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} ({self.smallest:.3g}-{self.largest:.3g})"
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A promise and what was seen of it. ``held`` is None where there is nothing to hold it to."""
+
+    what: str
+    floor: str
+    seen: str
+    held: bool | None
+
+
+def command_line(text: str) -> argparse.ArgumentParser:
+    """Return a parser with a script's docstring as its help, the defaults shown, and --json."""
+
+    class Formatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+        pass
+
+    parser = argparse.ArgumentParser(description=text, formatter_class=Formatter)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser
+
+
+def numbers(text: str) -> list[int]:
+    """Read ``1,2,4``."""
+    return [int(part) for part in text.split(",")]
+
+
+def report(
+    arguments: argparse.Namespace, figures: dict[str, Any], tables: Sequence[Table], floors: list[Floor]
+) -> None:
+    """Print what was measured and the floors it is held against."""
+    if arguments.json:
+        floor_rows = [asdict(floor) for floor in floors]
+        print(json.dumps({"settings": vars(arguments), **figures, "floors": floor_rows}, indent=2, default=asdict))
+        return
+    console = Console()
+    summary = plain_table("floor", ">at", ">seen: median (min-max)", ">held")
+    for row in floors:
+        verdict = "-" if row.held is None else "yes" if row.held else "NO"
+        summary.add_row(row.what, row.floor, row.seen, verdict)
+    for table in [*tables, summary]:
+        console.print(table)
+        console.print()
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Return the environment of a process whose matrix products use so many threads."""
+    # Root in a container, and more ranks than cores, are refused by Open MPI unless asked for.
+    open_mpi = {
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    }
+    return {**os.environ, **open_mpi, **dict.fromkeys(THREADS, str(threads))}
+
+
+def on_ranks(ranks: int, script: str, *arguments: object) -> dict[str, Any]:
+    """Run ``script --worker`` on so many ranks; return the JSON that one of them prints."""
+    beside = Path(sys.executable).with_name("mpiexec")
+    launcher = str(beside) if beside.exists() else shutil.which("mpiexec")
+    if launcher is None:
+        sys.exit("no mpiexec: pip install 'minidl[mpich]'")
+    worker = [sys.executable, "-m", "mpi4py", script, "--worker", "rank", *map(str, arguments)]
+    done = subprocess.run(
+        [launcher, "-n", str(ranks), *worker],
+        env=environment(threads=1),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{script} failed on {ranks} ranks, status {done.returncode}")
+    return json.loads(done.stdout)
