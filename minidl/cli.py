@@ -119,7 +119,7 @@ def check(
     seed
         Of the weights, the images and the directions.
     """
-    from .summary import print_check
+    from .check import print_check
 
     if not print_check(model.load(name), (size, size, channels), width, seed, console):
         raise SystemExit(1)

@@ -13,7 +13,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-AGREEMENT = 1e-4  # relative to the slopes; ten times less than the smallest mistake of interest
+AGREEMENT = 1e-5  # relative to the root mean square of the slopes
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Evidence:
 
     def zero(self, slopes: np.ndarray) -> np.ndarray:
         """Which of the slopes are not told from zero."""
-        scale = np.sqrt(np.mean(self.slopes**2)) if len(self.slopes) else 0.0
+        scale = np.sqrt(np.mean(self.slopes**2))
         return np.abs(slopes) <= AGREEMENT * scale + self.noise
 
     def explains(self, candidate: np.ndarray) -> bool:
@@ -71,7 +71,7 @@ class Evidence:
 def likely_cause(evidence: Evidence) -> str:
     """The first mistake that fits, the most particular ones being asked first."""
     if evidence.zero(evidence.claimed - evidence.slopes).all():
-        return "wrong only at kinks, where it lies outside of the slopes on both sides"
+        return "the error is too small to tell its kind"
     answers = (mistake(evidence) for mistake in MISTAKES)
     unknown = "it fits none of the common mistakes; begin with the number below"
     return next((answer for answer in answers if answer), unknown)

@@ -5,8 +5,8 @@ The slope of f at p along a direction u is about ``(f(p + h u) - f(p)) / h``, fr
 
 No single step h suits all: a large one sees the curvature of f, a small one its rounding, and
 any may reach across a kink, as a ReLU has at zero. So each slope is measured with several steps
-and counts where two of them agree. Exactly at a kink the two sides differ, and whatever lies
-between them is a valid derivative.
+and counts where two of them agree. Exactly at a kink the two sides differ, and there is no
+derivative that could be right or wrong.
 
 Source: W. Press et al., Numerical Recipes (2007), section 5.7.
 """
@@ -58,14 +58,6 @@ class Slope:
         kink = jumps[-1] > max(allowed, jumps[-2] / 2)
         return bool(np.abs(np.diff(self.central)).min() <= allowed and not kink)
 
-    def error(self, analytic: float, allowed: float) -> float | None:
-        """How far a claimed derivative is off; None where nothing speaks against it at a kink."""
-        if self.resolved(allowed):
-            return abs(analytic - self.value)
-        sides = np.concatenate([self.above, self.below]).sum(axis=1)
-        outside = float(max(sides.min() - analytic, analytic - sides.max()))
-        return outside if outside > allowed else None
-
     @property
     def _best(self) -> int:
         return int(np.abs(np.diff(self.central)).argmin()) + 1
@@ -93,7 +85,7 @@ class Function:
         self._evaluate, self._factors = evaluate, factors
         self._rest = self._outputs()
         terms = [(factor * part).ravel() for factor, part in zip(factors, self._rest, strict=True)]
-        self.noise = ROUNDING * float(np.linalg.norm(np.concatenate(terms))) / min(STEPS)
+        self.noise = ROUNDING * (1 + float(np.linalg.norm(np.concatenate(terms))) / min(STEPS))
 
     def slope(self, values: np.ndarray, direction: np.ndarray) -> Slope:
         """Measure the slope by ``values`` along ``direction``, of the same shape."""

@@ -26,8 +26,9 @@ only through this page:
     numbers, strings, lists and dictionaries.
 ``report(figures) -> iterable of str`` (optional)
     Say these figures in lines for a person.
-``generate(*, out, ...)`` (optional)
-    Make a data set; its parameters become the flags of ``minidl generate NAME``.
+``random_target(output, generator) -> target`` (optional)
+    A target for a batch of such outputs, for ``minidl check``. Where it is missing, the output
+    must be (N, K), and the targets are labels 0 to K - 1.
 """
 
 from __future__ import annotations
