@@ -7,14 +7,30 @@ This file is the model as ``minidl/model.py`` describes one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from minidl.data import Dataset, Samples, check_images, check_labels
 from minidl.losses import softmax_cross_entropy
 
+from . import evaluation
 from .network import network
+from .selection import FEATURES, select
 
-__all__ = ["DEFAULTS", "FIELDS", "loss", "metrics", "network", "prepare", "shape"]
+__all__ = [
+    "DEFAULTS",
+    "FIELDS",
+    "evaluate",
+    "loss",
+    "metrics",
+    "network",
+    "prepare",
+    "report",
+    "shape",
+]
 
 FIELDS = ("data", "label")
 CHANNELS = 3
@@ -56,3 +72,82 @@ def loss(output: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
 def metrics(output: np.ndarray, target: np.ndarray) -> dict[str, float]:
     """Share of events that are classified right."""
     return {"accuracy": float(np.mean(output.argmax(axis=1) == target)) if len(target) else 0.0}
+
+
+def evaluate(outputs: np.ndarray, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Compare the network with the physicist's cuts; draw the ROC curve and some events.
+
+    Parameters
+    ----------
+    outputs : np.ndarray, shape (events, 2)
+    dataset : Dataset
+        Files without ``weight`` are taken as unweighted; without the jets' features, the flag
+        ``psr`` says who passes the cuts; without either, there is no comparison.
+    folder : Path
+        Where ``roc.png`` and ``events.png`` go.
+    """
+    from . import pictures  # Matplotlib is slow to load, and training does not need it.
+
+    scores = (outputs[:, 1] - outputs[:, 0]).astype(np.float64)
+    labels = dataset.column("label")
+    has = set.intersection(*(set(file) for file in dataset.files))
+    weights = (
+        dataset.column("weight").astype(np.float64) if "weight" in has else np.ones(len(scores))
+    )
+    curve = evaluation.roc(scores, labels, weights)
+    figures: dict[str, Any] = {"auc": evaluation.area(*curve)}
+    passed = {}
+    if has.issuperset(FEATURES):
+        passed = select({name: dataset.column(name) for name in FEATURES})
+    elif "psr" in has:
+        passed = {"SR": dataset.column("psr") > 0}
+    if passed:
+        generator = np.random.default_rng(0)
+        figures |= evaluation.compare(scores, labels, weights, passed["SR"], generator)
+    points = {
+        name: evaluation.working_point(selected, labels, weights)
+        for name, selected in passed.items()
+    }
+    pictures.plot_roc(*curve, points, folder / "roc.png")
+    pictures.plot_events(extremes(scores, labels, dataset), folder / "events.png")
+    return figures
+
+
+def extremes(
+    scores: np.ndarray, labels: np.ndarray, dataset: Dataset, each: int = 2
+) -> list[tuple[str, np.ndarray]]:
+    """The events that the network was surest of, rightly and wrongly, as (title, image)."""
+    events = []
+    for label, name in ((1, "signal"), (0, "background")):
+        members = np.flatnonzero(labels == label)
+        ranked = members[np.argsort(scores[members])]
+        right, wrong = (ranked[::-1], ranked) if label else (ranked, ranked[::-1])
+        for verdict, chosen in (("surest", right[:each]), ("most wrong", wrong[:each])):
+            for index in chosen:
+                title = f"{name}, {verdict}\nscore {scores[index]:+.1f}"
+                events.append((title, dataset.read(np.array([index]))["data"][0]))
+    return events
+
+
+def report(figures: dict[str, Any]) -> Iterator[str]:
+    """Say the figures of ``evaluate`` in lines."""
+    yield (
+        f"{figures['samples']:,} events, network of iteration {figures['iteration']}: "
+        f"accuracy {figures['accuracy']:.4f} (unweighted), area under the ROC {figures['auc']:.5f}"
+    )
+    if "ratio" not in figures:
+        yield "The files have neither jets' features nor psr: no cuts to compare with."
+        return
+    rate, cuts, network, ratio = (
+        figures[name] for name in ("background_rate", "cuts", "network", "ratio")
+    )
+    yield (
+        f"cuts (SR4J or SR5J):  efficiency {cuts[0]:.3f} +- {cuts[1]:.3f} at a background rate of "
+        f"{rate[0]:.1e} +- {rate[1]:.1e} ({figures['background_events']} events)"
+    )
+    yield f"network, same rate:   efficiency {network[0]:.3f} +- {network[1]:.3f}"
+    yield (
+        f"network over cuts:    {ratio[0]:.2f} +- {ratio[1]:.2f}   (the paper: "
+        f"{evaluation.PAPER['network']:.2f} / {evaluation.PAPER['cuts']:.2f} = "
+        f"{evaluation.PAPER['ratio']} at {evaluation.PAPER['background_rate']:.0e})"
+    )

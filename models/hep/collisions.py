@@ -28,14 +28,16 @@ ParticleDecays:limitTau0 = on
 Check:abortIfVeto = on
 """
 
-# The cross-section falls by ten orders of magnitude. Drawn in proportion to pT-hat^5 times it,
-# many events have a high pT-hat, where the few that look like signal come from; weights undo it.
+# The cross-section falls by ten orders of magnitude. Drawn in proportion to pT-hat^4 times it,
+# there are enough events both at low pT-hat, which makes most of the background that passes the
+# preselection, and at high pT-hat, which looks most like signal; weights undo it. Below 250 GeV
+# next to nothing passes.
 QCD = """
 HardQCD:all = on
-PhaseSpace:pTHatMin = 160
+PhaseSpace:pTHatMin = 250
 PhaseSpace:bias2Selection = on
-PhaseSpace:bias2SelectionPow = 5
-PhaseSpace:bias2SelectionRef = 160
+PhaseSpace:bias2SelectionPow = 4
+PhaseSpace:bias2SelectionRef = 250
 """
 
 GLUINO_PAIRS = """
@@ -109,7 +111,7 @@ class Collisions:
                 raise RuntimeError("Pythia did not start; its messages say why")
 
     def next(self) -> Particles | None:
-        """Simulate the next collision; None if it was vetoed, as unable to pass the preselection."""
+        """Simulate the next collision; None if it was vetoed, being far from the preselection."""
         whole = self.pythia.next()
         self.weight = self.pythia.infoPython().weight()
         self.tried += 1

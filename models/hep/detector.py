@@ -91,7 +91,11 @@ def detect(particles: Particles, generator: np.random.Generator) -> tuple[Hits, 
         energy = (share * particles.energy)[hit]
         return measure(deposit(energy, eta[hit], phi[hit], calorimeter), calorimeter, generator)
 
-    return read(ELECTROMAGNETIC, em_share), read(HADRONIC, 1 - em_share), track(particles, generator)
+    return (
+        read(ELECTROMAGNETIC, em_share),
+        read(HADRONIC, 1 - em_share),
+        track(particles, generator),
+    )
 
 
 def propagate(particles: Particles) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,9 +123,7 @@ def propagate(particles: Particles) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return np.arcsinh(path * slope / radius), particles.phi - half_turn, half_sine < 1
 
 
-def deposit(
-    energy: np.ndarray, eta: np.ndarray, phi: np.ndarray, calorimeter: Calorimeter
-) -> Hits:
+def deposit(energy: np.ndarray, eta: np.ndarray, phi: np.ndarray, calorimeter: Calorimeter) -> Hits:
     """Sum energies (GeV) in cells; give the lower edges (eta, phi) of those that are hit."""
     along, around = calorimeter.cell
     columns = round(2 * np.pi / around)

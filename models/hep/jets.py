@@ -52,3 +52,11 @@ def _algorithms() -> tuple[Any, Any, Any]:
     large = fastjet.JetDefinition(fastjet.antikt_algorithm, RADIUS)
     small = fastjet.JetDefinition(fastjet.kt_algorithm, SUBJET_RADIUS)
     return fastjet, large, fastjet.Filter(small, fastjet.SelectorPtFractionMin(SUBJET_SHARE))
+
+
+def preselect(jets: np.ndarray) -> bool:
+    """Whether an event is one of the paper's: three such jets, the leading one above 440 GeV.
+
+    Above that, the trigger of the experiment would have recorded every event.
+    """
+    return len(jets) >= PRESELECTED_JETS and bool(jets[0, 0] > PRESELECTED_LEADING_PT)
