@@ -122,7 +122,7 @@ def check_request(
         ("--events", events, 2),
         ("--size", size, 8),
         ("--seed", seed, 0),
-        ("--workers", workers or 1, 1),
+        ("--workers", 1 if workers is None else workers, 1),
     ):
         if value < least:
             raise UserError(f"{name} must be at least {least}, got {value}")
