@@ -19,8 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 
 STEPS = (1e-4, 1e-5, 1e-6)
-# A long chain of layers loses more than the last digit.
+# A long chain of layers loses more than the last digit, and a result smaller than LEAST may be
+# what is left of larger numbers, with their rounding errors.
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
+LEAST = 0.1
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,12 @@ class Function:
         How far slopes may be off because the outputs are rounded.
     """
 
-    def __init__(
-        self, evaluate: Callable[[], list[np.ndarray]], factors: list[np.ndarray]
-    ) -> None:
+    def __init__(self, evaluate: Callable[[], list[np.ndarray]], factors: list[np.ndarray]) -> None:
         self._evaluate, self._factors = evaluate, factors
         self._rest = self._outputs()
         terms = [(factor * part).ravel() for factor, part in zip(factors, self._rest, strict=True)]
-        self.noise = ROUNDING * (1 + float(np.linalg.norm(np.concatenate(terms))) / min(STEPS))
+        size = max(LEAST, float(np.linalg.norm(np.concatenate(terms))))
+        self.noise = ROUNDING * size / min(STEPS)
 
     def slope(self, values: np.ndarray, direction: np.ndarray) -> Slope:
         """Measure the slope by ``values`` along ``direction``, of the same shape."""

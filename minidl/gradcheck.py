@@ -211,9 +211,7 @@ def _allowed(function: Function, gradient: np.ndarray, direction: np.ndarray) ->
     return float(TOLERANCE * typical + function.noise)
 
 
-def _directions(
-    shape: tuple[int, ...], generator: np.random.Generator
-) -> Iterator[np.ndarray]:
+def _directions(shape: tuple[int, ...], generator: np.random.Generator) -> Iterator[np.ndarray]:
     """Every single number of a small tensor; a few of a large one, and random directions."""
     size = int(np.prod(shape))
     few = range(size) if size <= SMALL else generator.choice(size, SAMPLES, replace=False)

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from broken_layers import GALLERY
+from broken_gallery import GALLERY
 
 from minidl.gradcheck import TOLERANCE, check_layer, check_loss, check_network
 from minidl.layers import (
@@ -189,7 +189,7 @@ def test_single_precision_is_refused_with_a_remedy(generator):
     layer = Linear(3, 2, generator=generator)
     with pytest.raises(ValueError, match=r"x: .*this is float32: build .* dtype=np.float64"):
         check_layer(layer, np.zeros((4, 3), np.float32), generator)
-    with pytest.raises(ValueError, match="batchnorm2d: .*this is float32"):
+    with pytest.raises(ValueError, match=r"batchnorm2d: .*this is float32"):
         check_layer(BatchNorm2d(2), generator.standard_normal((2, 3, 3, 2)), generator)
 
 

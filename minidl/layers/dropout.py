@@ -30,6 +30,7 @@ class Dropout(Layer):
     def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
         """Compute y = x mask, with mask 0 or 1 / (1 - rate)."""
         if not training:
+            self._saved = None
             return x
         kept = self.generator.random(x.shape, np.float32) >= self.rate
         self._saved = mask = kept.astype(x.dtype) / x.dtype.type(1 - self.rate)

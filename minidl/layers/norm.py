@@ -51,7 +51,8 @@ class BatchNorm2d(Layer):
     def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
         """Compute z = (x - mean) / sqrt(variance + epsilon), y = scale z + shift."""
         if training and x.size:
-            mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+            mean = _channel_means(x)
+            variance = _channel_means(np.square(x - mean))
             count = x[..., 0].size
             self._follow(self.running_mean, mean)
             # The running variance estimates the population's: Bessel's correction.
@@ -79,3 +80,8 @@ class BatchNorm2d(Layer):
     def _follow(self, running: np.ndarray, new: np.ndarray) -> None:
         running *= 1 - self.momentum
         running += self.momentum * new
+
+
+def _channel_means(x: np.ndarray) -> np.ndarray:
+    """Mean over samples and pixels; summed in single precision it would lose four digits."""
+    return x.mean(axis=(0, 1, 2), dtype=np.float64).astype(x.dtype)

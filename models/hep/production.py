@@ -240,7 +240,7 @@ def make_shard(parts: Path, label: int, number: int, size: int, seed: int) -> Pa
     arrays["cross_section"] = np.array(collisions.cross_section())
     temporary = path.with_suffix(".part")
     with temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     temporary.replace(path)
     return path
 

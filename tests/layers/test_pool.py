@@ -14,8 +14,8 @@ from minidl.layers import AvgPool2d, GlobalAvgPool2d, MaxPool2d, pool
 def windows(layer, x):
     """Every window: its place (n, i, j, c), its numbers in reading order, their places in x."""
     (KH, KW), (down, right) = layer.windows.kernel, layer.windows.stride
-    (top, left), (N, H, W, C) = layer.windows.padding, x.shape
-    for n, i, j, c in np.ndindex(N, *layer.output_shape(x.shape[1:])):
+    (top, left), (H, W) = layer.windows.padding, x.shape[1:3]
+    for n, i, j, c in np.ndindex(len(x), *layer.output_shape(x.shape[1:])):
         rows = [i * down + a - top for a in range(KH)]
         columns = [j * right + b - left for b in range(KW)]
         places = [(n, r, s, c) for r in rows if 0 <= r < H for s in columns if 0 <= s < W]

@@ -51,7 +51,6 @@ def test_the_area_is_the_probability_that_signal_scores_higher(events):
 
 @given(events(), st.floats(0, 1))
 def test_the_efficiency_at_a_rate_is_the_best_that_keeps_to_it(events, rate):
-    scores, labels, weights = events
     best = 0.0
     rates, efficiencies = roc(*events)
     for r, e in zip(rates, efficiencies, strict=True):

@@ -14,11 +14,11 @@ from launch import minidl
 pytest.importorskip("pythia8mc", reason="simulating needs Pythia: pip install 'minidl[hep]'")
 pytest.importorskip("fastjet", reason="jets need fastjet: pip install 'minidl[hep]'")
 
-from minidl_models.hep.collisions import Collisions  # noqa: E402
-from minidl_models.hep.detector import Hits, detect  # noqa: E402
-from minidl_models.hep.images import draw, histogram  # noqa: E402
-from minidl_models.hep.jets import find_jets, preselect  # noqa: E402
-from minidl_models.hep.particles import Particles  # noqa: E402
+from minidl_models.hep.collisions import Collisions
+from minidl_models.hep.detector import Hits, detect
+from minidl_models.hep.images import draw, histogram
+from minidl_models.hep.jets import find_jets, preselect
+from minidl_models.hep.particles import Particles
 
 
 @pytest.fixture(scope="module")
