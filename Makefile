@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary -c constraints.txt
 
-.PHONY: demo test test-torch lint installed clean
+.PHONY: demo test test-torch lint installed bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -54,6 +54,10 @@ installed: constraints.txt
 	rm -rf build/away && $(PYTHON) -m venv build/away
 	build/away/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[mpich]'
 	cd build/away && bin/minidl summary hep && bin/mpiexec -n 2 bin/minidl info
+
+# Ratios on this machine, against PyTorch and one rank against two; best with nothing else running.
+bench: .venv/torch
+	for name in step ranks overlap loader; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

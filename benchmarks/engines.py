@@ -81,8 +81,8 @@ def torch_engine(problem: Problem, channels_last: bool) -> Engine:
 
 ENGINES: dict[str, Callable[[Problem], Engine]] = {
     "minidl": minidl_engine,
-    "PyTorch NCHW": partial(torch_engine, channels_last=False),
-    "PyTorch channels-last": partial(torch_engine, channels_last=True),
+    "torch NCHW": partial(torch_engine, channels_last=False),
+    "torch NHWC": partial(torch_engine, channels_last=True),
 }
 
 

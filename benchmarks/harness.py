@@ -13,7 +13,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -22,9 +24,26 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from minidl.stopwatch import Stopwatch
 from minidl.tables import plain_table
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Laps(Stopwatch):
+    """A stopwatch that also keeps the start and the end of every block, by its name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.laps: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+
+    @contextmanager
+    def __call__(self, activity: str) -> Iterator[None]:
+        """Time a block."""
+        start = self.clock()
+        with super().__call__(activity):
+            yield
+        self.laps[activity].append((start, self.clock()))
 
 
 @dataclass(frozen=True)
@@ -73,21 +92,29 @@ def numbers(text: str) -> list[int]:
 
 
 def report(
-    arguments: argparse.Namespace, figures: dict[str, Any], tables: Sequence[Table], floors: list[Floor]
+    arguments: argparse.Namespace,
+    figures: dict[str, Any],
+    tables: Sequence[Table],
+    floors: Sequence[Floor],
 ) -> None:
     """Print what was measured and the floors it is held against."""
     if arguments.json:
         floor_rows = [asdict(floor) for floor in floors]
-        print(json.dumps({"settings": vars(arguments), **figures, "floors": floor_rows}, indent=2, default=asdict))
+        settings = {name: value for name, value in vars(arguments).items() if name != "worker"}
+        whole = {"settings": settings, **figures, "floors": floor_rows}
+        print(json.dumps(whole, indent=2, default=asdict))
         return
-    console = Console()
+    console = Console(highlight=False)
+    for table in tables:
+        console.print(table)
+        console.print()
+    if not floors:
+        return
     summary = plain_table("floor", ">at", ">seen: median (min-max)", ">held")
     for row in floors:
         verdict = "-" if row.held is None else "yes" if row.held else "NO"
         summary.add_row(row.what, row.floor, row.seen, verdict)
-    for table in [*tables, summary]:
-        console.print(table)
-        console.print()
+    console.print(summary)
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -101,20 +128,20 @@ def environment(threads: int) -> dict[str, str]:
     return {**os.environ, **open_mpi, **dict.fromkeys(THREADS, str(threads))}
 
 
-def on_ranks(ranks: int, script: str, *arguments: object) -> dict[str, Any]:
-    """Run ``script --worker`` on so many ranks; return the JSON that one of them prints."""
+def on_ranks(ranks: int, worker: str) -> dict[str, Any]:
+    """Run this script again, on so many ranks, with ``--worker``; return the JSON it prints."""
     beside = Path(sys.executable).with_name("mpiexec")
     launcher = str(beside) if beside.exists() else shutil.which("mpiexec")
     if launcher is None:
         sys.exit("no mpiexec: pip install 'minidl[mpich]'")
-    worker = [sys.executable, "-m", "mpi4py", script, "--worker", "rank", *map(str, arguments)]
+    command = [sys.executable, "-m", "mpi4py", *sys.argv, "--worker", worker]
     done = subprocess.run(
-        [launcher, "-n", str(ranks), *worker],
+        [launcher, "-n", str(ranks), *command],
         env=environment(threads=1),
         stdout=subprocess.PIPE,
         text=True,
         check=False,
     )
     if done.returncode:
-        sys.exit(f"{script} failed on {ranks} ranks, status {done.returncode}")
+        sys.exit(f"{sys.argv[0]} failed on {ranks} ranks, status {done.returncode}")
     return json.loads(done.stdout)

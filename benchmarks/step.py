@@ -1,6 +1,6 @@
 """One training step of the HEP network on the CPU: minidl against PyTorch.
 
-    python benchmarks/step.py                  needs PyTorch: pip install torch
+    python benchmarks/step.py                  compares where PyTorch is: pip install torch
     python benchmarks/step.py --size 64 --width 32 --repetitions 15
 
 Measured: the seconds of forward, loss and backward, and of the optimiser's update (Adam), from
@@ -9,12 +9,13 @@ counts. Each engine lives in a process of its own and waits there for its turn: 
 PyTorch channels-last, minidl, ... So what disturbs the machine disturbs all of them, and each
 turn gives one ratio. The first turn, which allocates, does not count.
 
-Peak memory is the largest resident set of the engine's process, import included, with one step and
-update at a time. GFLOP/s count the operations of direct convolution.
+Peak memory is the largest resident set of the engine's process, import included. GFLOP/s count
+the operations of direct convolution.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import subprocess
@@ -29,7 +30,6 @@ from typing import Any
 import numpy as np
 from engines import ENGINES, make_problem
 from harness import Floor, Spread, command_line, environment, report
-from rich.table import Table
 
 from minidl.tables import plain_table
 
@@ -40,18 +40,17 @@ def main() -> None:
     """Measure, or be one of the engines' processes."""
     parser = command_line(__doc__)
     parser.add_argument("--size", type=int, default=224, help="height and width of the images")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, default=8, help="images of a step")
     parser.add_argument("--width", type=int, default=128, help="filters of each convolution")
     parser.add_argument("--threads", type=int, default=1, help="threads of an engine's products")
-    parser.add_argument("--repetitions", type=int, default=7)
-    parser.add_argument("--problem", type=Path, help="==SUPPRESS==")
+    parser.add_argument("--repetitions", type=int, default=7, help="turns of each engine")
     arguments = parser.parse_args()
     if arguments.worker:
-        work(arguments.worker, arguments.problem)
+        work(arguments.worker)
         return
     names = list(ENGINES) if find_spec("torch") else ["minidl"]
     if len(names) == 1:
-        print("PyTorch is not installed: pip install torch. Measuring minidl alone.", file=sys.stderr)
+        print("no PyTorch to compare with: pip install torch (extra: torch)", file=sys.stderr)
     problem = make_problem(arguments.size, arguments.batch_size, arguments.width)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "problem.npz"
@@ -69,7 +68,7 @@ def take_turns(
     """Let each engine answer in turn, ``repetitions`` times after a first turn."""
     workers = {
         name: subprocess.Popen(
-            [sys.executable, __file__, "--worker", name, "--problem", problem],
+            [sys.executable, __file__, "--worker", name],
             env=environment(threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -77,20 +76,23 @@ def take_turns(
         )
         for name in names
     }
+    for worker in workers.values():
+        print(problem, file=worker.stdin, flush=True)
     answers: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for _ in range(1 + repetitions):
         for name, worker in workers.items():
             print(file=worker.stdin, flush=True)
-            answers[name].append(json.loads(worker.stdout.readline() or "null"))
+            answer = worker.stdout.readline() or sys.exit(f"the process of {name} ended")
+            answers[name].append(json.loads(answer))
     for worker in workers.values():
         worker.stdin.close()
         worker.wait()
     return answers
 
 
-def work(name: str, path: Path) -> None:
-    """Take one step and one update for every line on standard input, and answer with a line."""
-    with np.load(path) as arrays:
+def work(name: str) -> None:
+    """Read the problem's path, then take one step and update for every line of standard input."""
+    with np.load(sys.stdin.readline().rstrip("\n")) as arrays:
         step, update = ENGINES[name](dict(arrays))
     for _ in sys.stdin:
         start = time.perf_counter()
@@ -109,12 +111,12 @@ def peak_bytes() -> int:
 
 
 def summarise(
-    arguments: Any, answers: dict[str, list[dict[str, float]]], flops: int
+    arguments: argparse.Namespace, answers: dict[str, list[dict[str, float]]], flops: int
 ) -> None:
     """Print every engine's figures, and the ratios against the best of PyTorch."""
     counted = {name: turns[1:] for name, turns in answers.items()}
     engines: dict[str, dict[str, Any]] = {}
-    table: Table = plain_table("engine", ">step, s", ">with update, s", ">GFLOP/s", ">peak MiB")
+    table = plain_table("engine", ">step, s", ">with update, s", ">GFLOP/s", ">peak MiB")
     for name, turns in counted.items():
         step = Spread.of(turn["step"] for turn in turns)
         whole = Spread.of(turn["with update"] for turn in turns)
@@ -129,11 +131,11 @@ def summarise(
             pairs = zip(counted["minidl"], counted[best], strict=True)
             ratio = Spread.of(mine[part] / theirs[part] for mine, theirs in pairs)
             held = ratio.median <= TIME_FLOOR
-            what = f"time, {part}, minidl / {best}"
+            what = f"{part}: minidl / {best}"
             floors.append(Floor(what, f"<= {TIME_FLOOR}", str(ratio), held))
         least = min(engines[name]["peak_mib"] for name in rivals)
         memory = engines["minidl"]["peak_mib"] / least
-        what = "peak memory, minidl / the lesser PyTorch"
+        what = "peak memory: minidl / torch, lesser"
         floors.append(Floor(what, f"<= {MEMORY_FLOOR}", f"{memory:.2f}", memory <= MEMORY_FLOOR))
     report(arguments, {"engines": engines}, [table], floors)
 

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from importlib.util import find_spec
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -205,9 +206,15 @@ def in_order(
 
 
 def start_worker() -> None:
-    """Leave Ctrl-C to the main process, and the libraries' banners unsaid."""
+    """Leave Ctrl-C to the main process, end with it, and leave the libraries' banners unsaid."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+    def end_with_parent() -> None:
+        connection.wait([parent_process().sentinel])  # type: ignore[union-attr]
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def make_shard(parts: Path, label: int, number: int, size: int, seed: int) -> Path:

@@ -79,7 +79,7 @@ def layouts(draw, x):
     """``x`` with the same numbers, elsewhere in memory: what slices and transposes leave."""
     how = draw(st.sampled_from(["channel first", "every other", "backwards", "offset"]))
     if how == "channel first":
-        return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, -1, 1)), 1, -1)
+        return np.moveaxis(np.moveaxis(x, -1, 1).copy(), 1, -1)
     if how == "backwards":
         return np.ascontiguousarray(x[..., ::-1])[..., ::-1]
     roomy = np.full([2 * length + 1 for length in x.shape], np.nan, x.dtype)

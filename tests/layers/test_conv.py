@@ -88,6 +88,15 @@ def test_the_gradient_is_announced_before_dx_is_computed(case):
     assert events == ["announced", "dx"]
 
 
+def test_images_of_one_channel_may_have_come_channel_first():
+    """NumPy calls such an array contiguous, whatever the last of its strides."""
+    x = np.arange(40, dtype=np.float32).reshape(2, 1, 4, 5).transpose(0, 2, 3, 1)
+    assert x.flags.c_contiguous
+    layer = Conv2d(1, 1, (1, 2), generator=np.random.default_rng(0))
+    layer.weight[...] = 1
+    np.testing.assert_array_equal(layer.forward(x), x[:, :, :-1] + x[:, :, 1:])
+
+
 def test_flops_are_two_a_multiply_add():
     layer = Conv2d(3, 8, (3, 5), stride=(1, 2), padding=1, generator=np.random.default_rng(0))
     assert layer.flops((10, 11, 3)) == 2 * (10 * 5) * (3 * 5 * 3) * 8

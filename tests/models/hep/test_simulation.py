@@ -103,6 +103,29 @@ def test_neutrinos_and_muons_leave_no_energy():
     assert all(len(hits.value) == 0 for hits in (*calorimeters, tracks))
 
 
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    command = [str(Path(sys.executable).with_name("minidl")), "generate", "hep"]
+    flags = ["--events", "4000", "--out", str(tmp_path / "many.h5"), "--workers", "2"]
+    with subprocess.Popen([*command, *flags], start_new_session=True) as process:
+        while not list(tmp_path.glob("many.h5.parts/*.npz")):
+            time.sleep(0.1)
+            assert process.poll() is None
+        process.kill()
+    deadline = time.monotonic() + 20
+    while members := session(process.pid):
+        assert time.monotonic() < deadline, members
+        time.sleep(0.2)
+
+
+def session(leader):
+    """Processes of a session that still run."""
+    listed = subprocess.run(
+        ["ps", "-e", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    return [pid for pid, sess, stat in rows if sess == str(leader) and not stat.startswith("Z")]
+
+
 def contents(path):
     with h5py.File(path) as file:
         return {name: file[name][:] for name in file}
