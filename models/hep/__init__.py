@@ -101,7 +101,8 @@ def evaluate(outputs: np.ndarray, dataset: Dataset, folder: Path) -> dict[str, A
         passed = select({name: dataset.column(name) for name in FEATURES})
     elif "psr" in has:
         passed = {"SR": dataset.column("psr") > 0}
-    if passed:
+    # Where the cuts keep no signal there is nothing to be compared with.
+    if passed and passed["SR"][labels == 1].any():
         generator = np.random.default_rng(0)
         figures |= evaluation.compare(scores, labels, weights, passed["SR"], generator)
     points = {
@@ -136,7 +137,7 @@ def report(figures: dict[str, Any]) -> Iterator[str]:
         f"accuracy {figures['accuracy']:.4f} (unweighted), area under the ROC {figures['auc']:.5f}"
     )
     if "ratio" not in figures:
-        yield "The files have neither jets' features nor psr: no cuts to compare with."
+        yield "No comparison with the cuts: the files lack jets' features and psr, or none passes."
         return
     rate, cuts, network, ratio = (
         figures[name] for name in ("background_rate", "cuts", "network", "ratio")
