@@ -266,10 +266,9 @@ def forward_and_backward():
 
 
 rates = {kibibytes: 0.0 for kibibytes in (64, 128, 256, 512, 1024, 2048, 4096, 16384, 65536)}
-for _ in range(
-    1 if SMALL else 5
-):  # taking turns, so that a disturbance does not hit one of them alone
-    for kibibytes in rates:
+for turn in range(1 if SMALL else 5):
+    # Taking turns, there and back, so that a disturbance does not hit one of them alone.
+    for kibibytes in reversed(rates) if turn % 2 else rates:
         im2col.BLOCK_BYTES = kibibytes * 1024
         layer.algorithm = im2col.Im2col(layer.windows)  # lets go of the last block's memory
         rate = work / seconds(forward_and_backward, 2) / 1e9
@@ -299,7 +298,8 @@ panel.axhline(best, color="0.5", linestyle=":")
 panel.text(64, best, "a matrix product alone", va="bottom", color="0.4")
 panel.axvline(block, color="#D55E00", linewidth=1)
 panel.text(1.1 * block, 0.06 * best, "the library's choice", color="#D55E00")
-panel.set_xticks(list(rates), [f"{k} KiB" if k < 1024 else f"{k // 1024} MiB" for k in rates])
+ticks = 4 ** np.arange(3, 9)
+panel.set_xticks(ticks, [f"{k} KiB" if k < 1024 else f"{k // 1024} MiB" for k in ticks])
 panel.set(xlabel="block of columns", ylabel="GFLOP/s, forward and backward", ylim=(0, 1.15 * best))
 panel.minorticks_off()
 panel.spines[["top", "right"]].set_visible(False)
@@ -310,8 +310,9 @@ show(figure, "02_block_size")
 # come. It has a broad top, and sinks again to the right, where a block no longer fits into the
 # processor's caches, so that columns travel to the main memory and back. (On a busy machine the
 # points scatter; the left side always shows.) So blocks cost nothing: somewhere between one row and
-# everything is the fastest, and it need not be met exactly. The size of the second-level cache
-# (`lscpu` prints it) is a good guide.
+# everything is the fastest, and it need not be met exactly. Larger images, whose rows are longer,
+# care even less. Where the top begins and ends differs between machines; `lscpu` prints the sizes
+# of the caches.
 #
 # ## Exercises
 #

@@ -346,7 +346,7 @@ if comm.rank == 0 and measured:
 # a message of ten bytes costs as much as one of a thousand. This is why minidl sends one vector a
 # layer and not a weight here and a bias there. Rising at the right: there the bandwidth is all.
 # (The ranks of one machine share its memory; between machines both numbers are worse. With more
-# ranks than cores, the latency is not the message's but the operating system's, and a thousand
+# ranks than cores, the latency is not the message's but the operating system's, and 10 to 1000
 # times as long: a rank that is not running cannot answer.)
 #
 # ## What it costs: waiting
@@ -374,8 +374,9 @@ strategies = {
     "overlapped": build(comm, seed=1),
     "afterwards": build(comm, seed=1, kind=Afterwards),
 }
-for turn in range(turns + 1):  # taking turns; the first one allocates memory
-    for name, strategy in strategies.items():
+for turn in range(turns + 1):  # the first one allocates memory
+    for name in sorted(strategies, reverse=turn % 2 == 1):  # nobody is always the first
+        strategy = strategies[name]
         comm.Barrier()
         before = strategy.stopwatch.seconds.copy()
         strategy.step(x, label)
@@ -415,8 +416,10 @@ if comm.rank == 0:
 # thousands of nodes into groups that do not wait for each other (section III).
 #
 # On one machine, with messages of kilobytes, there is little to hide, and overlap is not free: the
-# additions inside a reduction are done by the same core, in the middle of backward. So do not be
-# surprised if the two pictures hardly differ. `benchmarks/overlap.py` compares larger networks.
+# additions inside a reduction are done by the same core, in the middle of backward, where they
+# count as compute. So do not be surprised if the two halves of the picture hardly differ, or differ
+# the other way round when the page is run again: it is mostly the operating system that decides
+# which rank is late. `benchmarks/overlap.py` compares larger networks, and repeats more often.
 #
 # ## Without this page
 #
