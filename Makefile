@@ -60,4 +60,4 @@ bench: .venv/torch
 	for name in step ranks overlap loader; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
-	rm -rf .venv build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build demo tutorials/output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """Settings of all tests. Helpers in this folder are imported by their names."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 # Small products on shared cores: threads of the BLAS would only stand in each other's way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# A shell's background job ignores Ctrl-C, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The time of one example says more about the machine than about the code.
 settings.register_profile("minidl", deadline=None, max_examples=50)

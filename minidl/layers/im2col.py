@@ -6,7 +6,7 @@ upright), and the convolution is one product with the weights::
 
     columns (pixels, KH*KW*C)  @  weight (KH*KW*C, K)  =  y (pixels, K)
 
-The whole matrix would be KH*KW times the image: 1.8 GB for the second layer of the HEP network
+The whole matrix would be KH*KW times the image: 0.46 GB for the second layer of the HEP network
 and a batch of 8. So a block of output rows is written out, multiplied and forgotten.
 
 Source: K. Chellapilla, S. Puri and P. Simard, High Performance Convolutional Neural Networks for
