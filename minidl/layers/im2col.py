@@ -22,7 +22,9 @@ from numpy.lib.stride_tricks import as_strided
 
 from .windows import Windows, blocks
 
-BLOCK_BYTES = 512 * 1024  # of columns; half of a core's second-level cache on current processors
+# Of columns. More pixels at a time make for a better product, until they leave the cache: from
+# 1 to 4 MiB the difference is a few per cent, below and far above it is ten and more.
+BLOCK_BYTES = 2 * 1024 * 1024
 
 
 class Im2col:
