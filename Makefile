@@ -13,9 +13,9 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --prefer-binar
 	@touch $@
 
 # A small version of the README's experiment: some minutes on two cores, from nothing on the disk.
-TRAIN ?= 6000
-TEST ?= 4000
-EPOCHS ?= 10
+TRAIN ?= 5000
+TEST ?= 3000
+EPOCHS ?= 8
 demo: demo/train-$(TRAIN).h5 demo/test-$(TEST).h5
 	$(BIN)/mpiexec -n 2 $(BIN)/minidl train hep --data demo/train-$(TRAIN).h5 \
 		--validation demo/test-$(TEST).h5 --width 32 --batch-size 32 --epochs $(EPOCHS) \

@@ -181,6 +181,7 @@ def train(
     dry_run
         Open the data, take one step, print the plan, write nothing.
     """
+    from . import parallel  # noqa: F401  (first: it says in a line if there is no MPI)
     from .training_command import train_command
 
     train_command(name, settings, out, overwrite, dry_run, console)

@@ -102,3 +102,12 @@ def test_help_is_one_page_that_names_every_command():
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) < 50
     assert all(re.search(rf"│ {command}", done.stdout) for command in COMMANDS)
+
+
+def test_without_an_mpi_library_training_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setenv("MPI4PY_LIBMPI", "/nowhere/libmpi.so")
+    done = minidl("train", "hep", "--data", "events.h5", "--out", "no-mpi", cwd=folder)
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert "no MPI library" in said
+    assert "minidl[mpich]" in said

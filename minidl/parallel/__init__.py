@@ -24,7 +24,15 @@ import sys
 import time
 from types import TracebackType
 
-from mpi4py import MPI
+from minidl.errors import UserError
+
+try:
+    from mpi4py import MPI
+except (ImportError, RuntimeError) as error:
+    raise UserError(
+        f"no MPI library can be loaded ({str(error).splitlines()[0]}); "
+        "pip install 'minidl[mpich]', or load the MPI module of your cluster"
+    ) from None
 
 
 def abort(status: int) -> None:
