@@ -77,11 +77,6 @@ class Dataset:
         except OSError as error:
             raise UserError(f"{_names(self.paths)}: cannot read {field!r}: {error}") from None
 
-    def close(self) -> None:
-        """Close the files."""
-        for file in self.files:
-            file.close()
-
     def _check(self, path: Path, file: h5py.File) -> int:
         for field in self.fields:
             array = file.get(field)

@@ -29,10 +29,10 @@ STRATEGIES: dict[str, ModuleType] = {"serial": sync, "sync": sync}
 class Training:
     """A run that is ready to start: data opened, network built, strategy chosen.
 
-    Raises, on every rank
-    ---------------------
+    Raises
+    ------
     AgreedError
-        If the data cannot be used, or there are fewer samples than ranks.
+        On every rank, if the data cannot be used, or there are fewer samples than ranks.
     """
 
     comm: MPI.Intracomm

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from layers.strategies import branches, parts
 
-from minidl.layers import Branches, Conv2d, Linear, ReLU, Residual, Sequential
+from minidl.layers import Branches, Conv2d, Flatten, Linear, ReLU, Residual, Sequential
 
 
 class Recorder(Linear):
@@ -70,6 +70,15 @@ def test_branches_sum_what_comes_back():
     np.testing.assert_allclose(y, x @ one.weight)
     np.testing.assert_allclose(z, x @ other.weight)
     np.testing.assert_allclose(network.backward((dy, dz)), dy @ one.weight.T + dz @ other.weight.T)
+
+
+def test_branches_leave_alone_what_they_sum():
+    network = Branches(ReLU(), Flatten())  # which sends back its dy as it is
+    x = np.ones((2, 3))
+    network.forward(x)
+    dy = (x.copy(), x.copy())
+    np.testing.assert_array_equal(network.backward(dy), 2 * x)
+    np.testing.assert_array_equal(dy, (x, x))
 
 
 def test_branches_want_one_dy_each():
