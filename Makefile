@@ -13,8 +13,8 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --prefer-binar
 	@touch $@
 
 # A small version of the README's experiment: some minutes on two cores, from nothing on the disk.
-TRAIN ?= 5000
-TEST ?= 3000
+TRAIN ?= 4000
+TEST ?= 2000
 EPOCHS ?= 8
 demo: demo/train-$(TRAIN).h5 demo/test-$(TEST).h5
 	$(BIN)/mpiexec -n 2 $(BIN)/minidl train hep --data demo/train-$(TRAIN).h5 \

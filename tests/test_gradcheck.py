@@ -171,6 +171,12 @@ def test_a_gradient_that_is_zero_in_truth_is_accepted_in_spite_of_rounding(gener
     assert 0 < np.abs(conv.dbias).max() < 1e-12
 
 
+def test_a_loss_of_almost_nothing_is_accepted_in_spite_of_rounding(generator):
+    # 5e-14 is the difference of numbers of order one, and its slopes are lost in their rounding.
+    logits = np.array([[0.3, 30.8, -12.2]])
+    assert check_loss(lambda z: softmax_cross_entropy(z, np.array([1])), logits, generator).ok
+
+
 @pytest.mark.parametrize("size", [1e-6, 1e4])
 def test_small_and_large_numbers_are_checked_as_well(size, generator):
     layer = Linear(3, 2, generator=generator, dtype=np.float64)

@@ -249,13 +249,11 @@ def in_torch_order(layers, layer, kind, vector):
 @pytest.fixture
 def problem():
     generator = np.random.default_rng(0)
-    x, labels = generator.standard_normal((4, 35, 32, 3)), np.array([0, 1, 1, 0])
-    return generator, x, labels
+    return generator, generator.standard_normal((4, 35, 32, 3)), np.array([0, 1, 1, 0])
 
 
 def step(layers, x, labels):
-    logits = layers.forward(x)
-    loss, dy = losses.softmax_cross_entropy(logits, labels)
+    loss, dy = losses.softmax_cross_entropy(layers.forward(x), labels)
     layers.backward(dy)
     return loss
 

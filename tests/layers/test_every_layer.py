@@ -9,6 +9,7 @@ from layers.strategies import LAYERS, layouts, parts
 from minidl.gradcheck import check_layer
 
 every_layer = pytest.mark.parametrize("kind", LAYERS)
+LEARNING = {"convolution", "linear", "batch norm", "sequence", "branches", "residual"}
 DIFFERENT_IN_INFERENCE = {"dropout", "batch norm", "sequence"}
 
 
@@ -132,6 +133,16 @@ def test_batches_before_leave_no_trace(kind, data, sizes):
             if hasattr(old, "rate"):
                 new.generator.bit_generator.state = old.generator.bit_generator.state
         assert_same(run(layer, case, x.copy()), run(fresh, case, x.copy()))
+
+
+@pytest.mark.parametrize("kind", [k for k in LAYERS if k not in LEARNING])
+@given(data=st.data())
+def test_layers_that_learn_nothing_follow_a_change_of_precision(kind, data):
+    case = data.draw(LAYERS[kind])
+    layer = case.build()
+    for dtype in (np.float32, np.float64, np.float32):
+        y = layer.forward(case.batch(dtype))
+        assert y.dtype == layer.backward(case.upstream(y)).dtype == dtype
 
 
 @every_layer
