@@ -79,6 +79,11 @@ class Function:
     ----------
     noise : float
         How far slopes may be off because the outputs are rounded.
+
+    Raises
+    ------
+    ValueError
+        If the outputs are not finite, or not the same a second time.
     """
 
     def __init__(self, evaluate: Callable[[], list[np.ndarray]], factors: list[np.ndarray]) -> None:
@@ -87,6 +92,13 @@ class Function:
         terms = [(factor * part).ravel() for factor, part in zip(factors, self._rest, strict=True)]
         size = max(LEAST, float(np.linalg.norm(np.concatenate(terms))))
         self.noise = ROUNDING * size / min(STEPS)
+        if not np.isfinite(size):
+            raise ValueError("there are no slopes to measure: an output is not finite")
+        if np.abs(self._change(self._outputs(), self._rest)).max(initial=0) > ROUNDING * size:
+            raise ValueError(
+                "the same numbers give two different outputs: what is random must be drawn from a "
+                "numpy Generator that is an attribute of its layer"
+            )
 
     def slope(self, values: np.ndarray, direction: np.ndarray) -> Slope:
         """Measure the slope by ``values`` along ``direction``, of the same shape."""

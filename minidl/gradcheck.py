@@ -62,7 +62,8 @@ def check_layer(layer: Layer, x: np.ndarray, generator: np.random.Generator) -> 
     Raises
     ------
     ValueError
-        If the layer or x are of another precision.
+        If the layer or x are of another precision, or the output is not finite or not the same
+        a second time.
     """
     (generator,) = generator.spawn(1)  # the layer may hold the same one and be put back
     x = _double("x", x)

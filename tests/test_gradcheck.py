@@ -191,6 +191,18 @@ def test_an_empty_batch_has_gradients_of_zero(generator):
     assert check_layer(layer, np.zeros((0, 4, 4, 2)), generator).ok
 
 
+def test_outputs_that_have_no_slopes_are_refused(generator):
+    class Noise(ReLU):
+        def forward(self, x, training=True):
+            return super().forward(x, training) + np.random.default_rng().random(x.shape)
+
+    x = generator.standard_normal((4, 3))
+    with pytest.raises(ValueError, match=r"two different outputs: what is random must be drawn"):
+        check_layer(Noise(), x, generator)
+    with pytest.raises(ValueError, match="an output is not finite"):
+        check_layer(ReLU(), np.full((4, 3), np.inf), generator)
+
+
 def test_single_precision_is_refused_with_a_remedy(generator):
     layer = Linear(3, 2, generator=generator)
     with pytest.raises(ValueError, match=r"x: .*this is float32: build .* dtype=np.float64"):
