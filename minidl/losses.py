@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .errors import UserError
+
 LossAndGradient = tuple[float, np.ndarray]
 
 
@@ -26,7 +28,19 @@ def softmax_cross_entropy(
         0 <= label < K.
     weights : np.ndarray, shape (N,), optional
         Multiplies each sample's loss; the mean still divides by N.
+
+    Raises
+    ------
+    UserError
+        If a label is no class.
     """
+    classes = logits.shape[1]
+    # A negative index would silently count from the last class.
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+        raise UserError(
+            f"labels from {labels.min()} to {labels.max()} for an output of {classes} classes; "
+            f"expected 0 to {classes - 1}"
+        )
     rows = np.arange(len(logits))
     z = logits - logits.max(axis=1, keepdims=True)
     p = np.exp(z)

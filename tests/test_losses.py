@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from minidl.errors import UserError
 from minidl.gradcheck import check_loss
 from minidl.losses import (
     binary_cross_entropy,
@@ -166,3 +167,9 @@ def test_an_empty_batch_has_loss_zero_and_an_empty_derivative(dtype):
     for value, dy in found:
         assert value == 0.0
         assert (dy.shape, dy.dtype) == ((0, 3), dtype)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_is_no_class_is_refused(label):
+    with pytest.raises(UserError, match="expected 0 to 2"):
+        softmax_cross_entropy(np.zeros((2, 3)), np.array([0, label]))
