@@ -46,8 +46,11 @@ class Optimizer:
         """The learning rate of the next update."""
         return self.schedule(self.updates)
 
-    def step(self, gradient: np.ndarray) -> None:
-        """Update the parameters. ``gradient`` (size,) is left as it is."""
+    def step(self, gradient: np.ndarray, scale: float = 1.0) -> None:
+        """Update the parameters. ``gradient`` (size,) is left as it is.
+
+        ``scale`` multiplies the learning rate of this one update.
+        """
         raise NotImplementedError
 
 
@@ -74,7 +77,7 @@ class SGD(Optimizer):
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
         self.state = {"velocity": np.zeros_like(parameters)}
 
-    def step(self, gradient: np.ndarray) -> None:
+    def step(self, gradient: np.ndarray, scale: float = 1.0) -> None:
         """Make one update."""
         velocity, step = self.state["velocity"], self._scratch
         np.multiply(self.parameters, self.weight_decay, out=step)
@@ -85,7 +88,7 @@ class SGD(Optimizer):
             step += self.momentum * velocity
         else:
             step[...] = velocity
-        step *= self.learning_rate
+        step *= scale * self.learning_rate
         self.parameters -= step
         self.updates += 1
 
@@ -116,10 +119,10 @@ class Adam(Optimizer):
         self.weight_decay = weight_decay
         self.state = {"mean": np.zeros_like(parameters), "variance": np.zeros_like(parameters)}
 
-    def step(self, gradient: np.ndarray) -> None:
+    def step(self, gradient: np.ndarray, scale: float = 1.0) -> None:
         """Make one update."""
         mean, variance, step = self.state["mean"], self.state["variance"], self._scratch
-        rate = self.learning_rate
+        rate = scale * self.learning_rate
         self.updates += 1
         correction = math.sqrt(1 - self.beta2**self.updates) / (1 - self.momentum**self.updates)
         if self.weight_decay:

@@ -1,4 +1,4 @@
-"""Where the time goes: seconds, added up by what they were spent on."""
+"""Where the time goes: what a rank did, from when to when, for which layer and with whom."""
 
 from __future__ import annotations
 
@@ -7,25 +7,78 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
+
+ACTIVITIES = ("compute", "send", "wait", "update", "idle", "load", "validate")
+SPAN = np.dtype(
+    [
+        ("activity", "u1"),  # place in ACTIVITIES
+        ("layer", "i2"),  # number in forward order; -1: not about a layer
+        ("peer", "i4"),  # rank that is sent to or waited for; -1: nobody, or all of the group
+        ("iteration", "i4"),
+        ("start", "f8"),  # seconds
+        ("end", "f8"),
+    ]
+)
+
 
 class Stopwatch:
-    """Adds up the seconds spent inside ``with stopwatch("wait"):`` blocks, by their names.
+    """Keeps what is done inside ``with stopwatch("wait", layer=3, peer=5):`` blocks.
+
+    Blocks may stand inside each other: while an inner one runs, the clock of the outer one stands
+    still, so that every second belongs to one activity.
 
     Parameters
     ----------
     clock : function returning seconds
         Real time, unless a virtual one is passed in.
+    capacity : int
+        Spans that are kept, 32 bytes each; when they are used up only the sums go on.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        Sums by activity.
+    iteration : int
+        Is noted with every span.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.perf_counter, capacity: int = 1_000_000
+    ) -> None:
+        self.clock, self.capacity = clock, capacity
+        self.iteration = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything; this is second 0."""
+        self.zero = self.clock()
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._spans: list[tuple[int, int, int, int, float, float]] = []
+        self._open: list[tuple[str, int, int]] = []
+        self._since = 0.0
 
     @contextmanager
-    def __call__(self, activity: str) -> Iterator[None]:
+    def __call__(self, activity: str, layer: int = -1, peer: int = -1) -> Iterator[None]:
         """Time a block."""
-        start = self.clock()
+        self._switch()
+        self._open.append((activity, layer, peer))
         try:
             yield
         finally:
-            self.seconds[activity] += self.clock() - start
+            self._switch()
+            self._open.pop()
+
+    def spans(self) -> np.ndarray:
+        """Everything that was done, in order, as an array of ``SPAN``."""
+        return np.array(self._spans, SPAN)
+
+    def _switch(self) -> None:
+        now = self.clock() - self.zero
+        if self._open:
+            activity, layer, peer = self._open[-1]
+            self.seconds[activity] += now - self._since
+            if len(self._spans) < self.capacity:
+                number = ACTIVITIES.index(activity)
+                self._spans.append((number, layer, peer, self.iteration, self._since, now))
+        self._since = now

@@ -1,0 +1,106 @@
+"""What happened in a run, in one HDF5 file: every rank's time and every update of a server.
+
+Layout of ``record.h5``: ``spans/RANK``, arrays of ``stopwatch.SPAN`` in order of time, in seconds
+since all ranks left a barrier together; ``updates``, an array of ``parallel.served.UPDATE`` in
+which the updates of one layer stand in the order in which its server made them; attributes
+``layers`` (names in forward order), ``activities`` and ``groups`` (one number a rank, -1 for a
+server).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from mpi4py import MPI
+
+from .data import open_hdf5
+from .errors import UserError
+from .stopwatch import ACTIVITIES
+
+
+@dataclass
+class Record:
+    """A run in numbers. ``groups[rank]`` is -1 for a server; ``spans[rank]`` has dtype ``SPAN``."""
+
+    layers: list[str]
+    groups: list[int]
+    spans: list[np.ndarray]
+    updates: np.ndarray
+
+    def staleness(self, layer: int) -> np.ndarray:
+        """Of every update of a layer, how many others came between its read and its write."""
+        updates = self.updates[self.updates["layer"] == layer]
+        return updates["made"] - 1 - updates["read"]
+
+    def save(self, path: Path) -> None:
+        """Write the record.
+
+        Raises
+        ------
+        UserError
+            If that is not possible.
+        """
+        try:
+            with h5py.File(path, "w") as file:
+                file.attrs["layers"], file.attrs["groups"] = self.layers, self.groups
+                file.attrs["activities"] = ACTIVITIES
+                file["updates"] = self.updates
+                for rank, spans in enumerate(self.spans):
+                    file[f"spans/{rank}"] = spans
+        except OSError as error:
+            raise UserError(f"{path}: cannot write the record: {error}") from None
+
+
+def load(folder: Path) -> Record:
+    """Read the record of a run.
+
+    Raises
+    ------
+    UserError
+        If there is none, or it is damaged.
+    """
+    path = folder / "record.h5"
+    if not path.exists():
+        raise UserError(f"{folder}: no record.h5 in it; expected the folder of a finished run")
+    with open_hdf5(path) as file:
+        try:
+            groups = [int(group) for group in file.attrs["groups"]]
+            return Record(
+                [str(name) for name in file.attrs["layers"]],
+                groups,
+                [file[f"spans/{rank}"][:] for rank in range(len(groups))],
+                file["updates"][:],
+            )
+        except (KeyError, OSError) as error:
+            raise UserError(f"{path}: not the record of a run, or damaged: {error}") from None
+
+
+def collect(comm: MPI.Intracomm, own: np.ndarray) -> list[np.ndarray]:
+    """Bring every rank's array to rank 0, one after the other; elsewhere the list is empty."""
+    dtype = own.dtype
+    lengths = np.empty(comm.size, np.int64)
+    comm.Gather(np.array(len(own)), lengths, root=0)
+    if comm.rank > 0:
+        comm.Send(own.view(np.uint8), dest=0)
+        return []
+    arrays = [own]
+    for rank in range(1, comm.size):
+        array = np.empty(lengths[rank], dtype)
+        comm.Recv(array.view(np.uint8), source=rank)
+        arrays.append(array)
+    return arrays
+
+
+def gather(
+    comm: MPI.Intracomm, layers: list[str], groups: Sequence[int], spans: np.ndarray,
+    updates: np.ndarray,
+) -> Record | None:  # fmt: skip
+    """Bring the whole record to rank 0."""
+    all_spans, all_updates = collect(comm, spans), collect(comm, updates)
+    if comm.rank > 0:
+        return None
+    return Record(layers, list(groups), all_spans, np.concatenate(all_updates))
