@@ -156,12 +156,15 @@ def train(
     out: Path | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
+    trace: Path | None = None,
 ) -> None:
     """Train a network, on one rank or on as many as mpiexec starts.
 
     ```
     minidl train hep --data events.h5 --epochs 10
     mpiexec -n 4 minidl train hep --data events.h5 --batch-size 8
+    mpiexec -n 5 minidl train hep --data events.h5 --strategy async --trace async.json
+    mpiexec -n 5 minidl train hep --data events.h5 --strategy hybrid --groups 2 --momentum auto
     minidl train --from runs/hep --learning-rate 3e-4 --out runs/slower
     minidl train my_model --data images.h5 --dry-run
     ```
@@ -180,11 +183,13 @@ def train(
         Replace the run in that folder.
     dry_run
         Open the data, take one step, print the plan, write nothing.
+    trace
+        Where a timeline of all ranks goes, for ui.perfetto.dev; its picture goes beside it.
     """
     from . import parallel  # noqa: F401  (first: it says in a line if there is no MPI)
     from .training_command import train_command
 
-    train_command(name, settings, out, overwrite, dry_run, console)
+    train_command(name, settings, out, overwrite, dry_run, trace, console)
 
 
 @app.command(group=RUN, sort_key=2)

@@ -18,6 +18,7 @@ import numpy as np
 from .errors import UserError
 
 Samples = dict[str, np.ndarray]
+Prepare = Callable[[Samples, np.ndarray | None], tuple[np.ndarray, Any]]
 
 CHANCES = 8  # uniform random numbers a sample, for augmentation
 
@@ -202,13 +203,22 @@ class Batches:
         do not depend on how the batch is dealt to ranks. Without a seed there are none.
         """
         epoch, number = divmod(iteration, self.per_epoch)
-        total = self.batch_size * self.size
-        batch = np.arange(number * total, min((number + 1) * total, self.samples))
+        batch = np.arange(self.total(iteration)) + number * self.batch_size * self.size
         mine = np.array_split(np.arange(len(batch)), self.size)[self.rank]
         if self.seed is None:
             return batch[mine], None
         generator = np.random.default_rng([self.seed, epoch, number])
         return self._shuffled(epoch)[batch[mine]], generator.random((len(batch), CHANCES))[mine]
+
+    def total(self, iteration: int) -> int:
+        """Samples of all ranks in batch ``iteration``."""
+        full = self.batch_size * self.size
+        return min(full, self.samples - iteration % self.per_epoch * full)
+
+    def count(self, iteration: int, ranks: range) -> int:
+        """Samples that some of the ranks together have in batch ``iteration``."""
+        each, more = divmod(self.total(iteration), self.size)
+        return sum(each + (rank < more) for rank in ranks)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         if self._order is None or self._epoch != epoch:
@@ -260,14 +270,31 @@ def read_ahead(items: Iterator[Any], depth: int = 2) -> Iterator[Any]:
 def prepared(
     dataset: Dataset,
     batches: Batches,
-    prepare: Callable[[Samples, np.ndarray | None], tuple[np.ndarray, Any]],
+    prepare: Prepare,
     start: int,
     stop: int,
 ) -> Iterator[tuple[np.ndarray, Any]]:
     """Read and prepare the batches ``start`` to ``stop``, as (x, target)."""
+    for (whole,) in prepared_in_parts(dataset, batches, prepare, start, stop, 1):
+        yield whole
+
+
+def prepared_in_parts(
+    dataset: Dataset,
+    batches: Batches,
+    prepare: Prepare,
+    start: int,
+    stop: int,
+    parts: int,
+) -> Iterator[list[tuple[np.ndarray, Any]]]:
+    """Read and prepare the batches ``start`` to ``stop``, each cut into so many even parts."""
     for iteration in range(start, stop):
         indices, chances = batches[iteration]
-        yield prepare(dataset.read(indices), chances)
+        cuts = np.array_split(np.arange(len(indices)), parts)
+        yield [
+            prepare(dataset.read(indices[cut]), None if chances is None else chances[cut])
+            for cut in cuts
+        ]
 
 
 def _names(paths: Sequence[Path]) -> str:

@@ -10,6 +10,8 @@ from rich.text import Text
 
 EVERY = 5.0  # seconds between lines where nothing can be overwritten
 
+PLACE = ("event", "group", "iteration", "seconds", "samples")
+
 
 class Progress:
     """Shows a run's events: one line that changes on a terminal, plain lines elsewhere.
@@ -38,10 +40,12 @@ class Progress:
     def tell(self, event: dict[str, Any]) -> None:
         """Show an event of the log."""
         if event["event"] == "validation":
-            figures = {k: v for k, v in event.items() if k not in ("event", "iteration")}
+            figures = {k: v for k, v in event.items() if k not in PLACE}
             text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
             self.console.print(f"validation after iteration {event['iteration']}:  {text}")
             return
+        if event["event"] != "iteration" or event["group"] > 0:
+            return  # the first group's iterations are enough for a line
         for name in self._spent:
             self._spent[name] += event[name]
         last = event["iteration"] == self.iterations

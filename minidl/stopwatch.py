@@ -69,12 +69,16 @@ class Stopwatch:
             self._switch()
             self._open.pop()
 
+    def now(self) -> float:
+        """Seconds since the start."""
+        return self.clock() - self.zero
+
     def spans(self) -> np.ndarray:
         """Everything that was done, in order, as an array of ``SPAN``."""
         return np.array(self._spans, SPAN)
 
     def _switch(self) -> None:
-        now = self.clock() - self.zero
+        now = self.now()
         if self._open:
             activity, layer, peer = self._open[-1]
             self.seconds[activity] += now - self._since

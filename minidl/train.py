@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -12,17 +11,26 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from . import checkpoint
-from .data import Batches, Dataset, prepared, read_ahead
-from .errors import AgreedError
+from . import checkpoint, record
+from .data import Batches, Dataset, prepared, prepared_in_parts, read_ahead
+from .errors import UserError
 from .layers import Layer
-from .parallel import sync
+from .objective import Batch, Objective
+from .parallel import async_ps, hybrid, sync
 from .parallel.agreement import together
+from .parallel.served import UPDATE
+from .reports import Reports
 from .run import Run
 from .settings import Settings
 from .stopwatch import Stopwatch
 
-STRATEGIES: dict[str, ModuleType] = {"serial": sync, "sync": sync}
+STRATEGIES: dict[str, ModuleType] = {
+    "serial": sync,
+    "sync": sync,
+    "async": async_ps,
+    "hybrid": hybrid,
+}
+Event = dict[str, Any]
 
 
 @dataclass
@@ -32,7 +40,8 @@ class Training:
     Raises
     ------
     AgreedError
-        On every rank, if the data cannot be used, or there are fewer samples than ranks.
+        On every rank, if the data cannot be used, there are fewer samples than ranks, or the
+        ranks cannot be dealt to the roles that the strategy has.
     """
 
     comm: MPI.Intracomm
@@ -43,31 +52,40 @@ class Training:
     def __post_init__(self) -> None:
         comm, settings = self.comm, self.settings
         with together(comm):
+            self.roles = roles = settings.roles(comm.size)
+            self.group = roles.group(comm.rank)
             self.dataset = Dataset(settings.data, self.model.FIELDS)
             self.shape = self.model.shape(self.dataset)
             self.batches = Batches(
-                len(self.dataset), settings.batch_size, comm.rank, comm.size, settings.seed
+                len(self.dataset),
+                settings.batch_size * settings.accumulate,
+                comm.rank,
+                roles.workers,
+                settings.seed,
             )
             self.validation = None
             if settings.validation:
                 self.validation = Dataset(settings.validation, self.model.FIELDS)
                 self.model.shape(self.validation)
-                self.validation_batches = Batches(
-                    len(self.validation), settings.batch_size, comm.rank, comm.size, None
-                )
+                Batches(len(self.validation), settings.batch_size, comm.rank, comm.size, None)
             self.network: Layer = self.model.network(
                 self.shape, np.random.default_rng(settings.seed), **settings.network_options()
             )
-        self.iterations = settings.updates(self.batches.per_epoch)
+            roles.check([layer.parameters.size for layer in self.network.layers()])
+        self.iterations = settings.iterations_of(self.batches.per_epoch)
+        self.schedule = settings.schedule_for(
+            updates=self.iterations * roles.groups, ranks=roles.group_size
+        )
         self.strategy = STRATEGIES[settings.strategy].Strategy(
             comm,
-            self.network,
-            self.model.loss,
-            settings.optimizer_for(self.iterations, comm.size),
+            roles,
+            Objective(self.network, self.model.loss, settings.clip),
+            settings.optimizer_for(self.schedule, roles.groups),
             self.stopwatch,
+            **settings.staleness_options(),
         )
 
-    def run(self, run: Run | None, tell: Callable[[dict[str, Any]], None]) -> None:
+    def run(self, run: Run | None, tell: Callable[[Event], None]) -> record.Record | None:
         """Train to the end.
 
         Parameters
@@ -77,61 +95,54 @@ class Training:
         tell : function (event)
             Is shown what the log is shown.
 
+        Returns
+        -------
+        Record or None
+            What happened; on rank 0 only.
+
         Raises
         ------
-        AgreedError
-            If the loss stops being a finite number.
+        UserError
+            If the loss stops being a finite number; on one rank, which has to end the others.
         """
-        settings, watch = self.settings, self.stopwatch
-        self.strategy.start()
+        comm, strategy, watch = self.comm, self.strategy, self.stopwatch
+        log = Log(run, tell)
+        reports = Reports(comm)
+        strategy.start()
         self._save(run, 0)
-        start, samples = time.perf_counter(), 0
-        batches = self.batches_from(0)
-        for iteration in range(1, self.iterations + 1):
-            before = watch.seconds.copy()
-            rate = self.strategy.optimizers[0].learning_rate
-            with watch("load"):
-                x, target = next(batches)
-            # A loss that overflows is reported below, in one line.
-            with np.errstate(over="ignore", invalid="ignore"):
-                loss = self.strategy.step(x, target)
-            samples += self._samples_in(iteration)
-            spent = {
-                name: watch.seconds[name] - before[name] for name in ("compute", "wait", "load")
-            }
-            event = {
-                "event": "iteration",
-                "iteration": iteration,
-                "epoch": iteration / self.batches.per_epoch,
-                "samples": samples,
-                "seconds": time.perf_counter() - start,
-                "loss": loss,
-                "learning_rate": rate,
-                "computing": spent["compute"],
-                "waiting": spent["wait"],
-                "loading": spent["load"],
-            }
-            self._report(run, tell, event)
-            if not math.isfinite(loss):
-                raise self._diverged(run, iteration)
-            epoch_ends = iteration % self.batches.per_epoch == 0
-            if self.validation and (epoch_ends or iteration == self.iterations):
-                event = {"event": "validation", "iteration": iteration, **self.validate()}
-                self._report(run, tell, event)
-            if iteration % settings.checkpoint_every == 0 or iteration == self.iterations:
-                self._save(run, iteration)
+        comm.Barrier()
+        watch.restart()
+        if self.group < 0:
+            strategy.serve()
+        else:
+            self._work(run, log, reports)
+            strategy.stop()
+        for event in reports.last():
+            log.write(event)
+        if self.validation:
+            log.write(self._validated(comm, self.iterations))
+        self._save(run, self.iterations)
+        return self._record(log)
 
-    def batches_from(self, iteration: int) -> Iterator[tuple[np.ndarray, Any]]:
-        """(x, target) of this rank for every update after ``iteration``, read ahead."""
+    def batches_from(self, iteration: int) -> Iterator[list[Batch]]:
+        """What this rank computes on in every iteration after ``iteration``, read ahead."""
         return read_ahead(
-            prepared(self.dataset, self.batches, self.model.prepare, iteration, self.iterations)
+            prepared_in_parts(
+                self.dataset,
+                self.batches,
+                self.model.prepare,
+                iteration,
+                self.iterations,
+                self.settings.accumulate,
+            )
         )
 
-    def validate(self) -> dict[str, float]:
-        """Mean loss and metrics over the validation samples of all ranks."""
+    def validate(self, comm: MPI.Intracomm) -> dict[str, float]:
+        """Mean loss and metrics over the validation set, dealt to the ranks of ``comm``."""
         assert self.validation is not None
-        self.strategy.gather()
-        batches = self.validation_batches
+        batches = Batches(
+            len(self.validation), self.settings.batch_size, comm.rank, comm.size, None
+        )
         items = prepared(self.validation, batches, self.model.prepare, 0, batches.per_epoch)
         totals: dict[str, float] = {"samples": 0.0, "loss": 0.0}
         for x, target in read_ahead(items):
@@ -143,35 +154,119 @@ class Training:
             for name, value in figures.items():
                 totals[name] = totals.get(name, 0.0) + value * len(x)
         sums = np.array(list(totals.values()))
-        self.comm.Allreduce(MPI.IN_PLACE, sums)
+        comm.Allreduce(MPI.IN_PLACE, sums)
         return dict(zip(list(totals)[1:], (sums[1:] / sums[0]).tolist(), strict=True))
 
-    def _samples_in(self, iteration: int) -> int:
-        """Samples of all ranks in the update."""
-        total = self.settings.batch_size * self.comm.size
-        number = (iteration - 1) % self.batches.per_epoch
-        return min(total, self.batches.samples - number * total)
+    def _work(self, run: Run | None, log: Log, reports: Reports) -> None:
+        """Be a worker: all iterations of this rank's group."""
+        strategy, watch, per_epoch = self.strategy, self.stopwatch, self.batches.per_epoch
+        is_root = strategy.group.rank == 0
+        batches = self.batches_from(0)
+        for iteration in range(1, self.iterations + 1):
+            watch.iteration, before = iteration, watch.seconds.copy()
+            with watch("load"):
+                mine = next(batches)
+            samples = self.batches.count(iteration - 1, self.roles.members(self.group))
+            if samples:  # the last batch of an epoch may leave nothing for a group
+                # A loss that overflows is reported below, in one line.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    loss = strategy.step(mine)
+                spent = {name: watch.seconds[name] - before[name] for name in watch.seconds}
+                event = {
+                    "event": "iteration",
+                    "group": self.group,
+                    "iteration": iteration,
+                    "epoch": iteration / per_epoch,
+                    "samples": samples,
+                    "seconds": watch.now(),
+                    "loss": loss,
+                    "learning_rate": self.schedule((iteration - 1) * self.roles.groups),
+                    "computing": spent.get("compute", 0.0) + spent.get("send", 0.0),
+                    "waiting": spent.get("wait", 0.0),
+                    "loading": spent.get("load", 0.0),
+                }
+                if is_root:
+                    self._report(event, log, reports)
+                if not math.isfinite(loss):
+                    self._diverged(iteration, run)
+            turn = iteration // per_epoch % self.roles.groups
+            epoch_ends = iteration % per_epoch == 0 and iteration < self.iterations
+            if self.validation and epoch_ends and turn == self.group:
+                # The groups take turns, so that none falls behind the others.
+                strategy.gather()
+                with watch("validate"):
+                    event = self._validated(strategy.group, iteration)
+                if is_root:
+                    self._report(event, log, reports)
+            if self.group == 0 and iteration % self.settings.checkpoint_every == 0:
+                strategy.gather()
+                self._save(run, iteration)
 
-    def _report(
-        self, run: Run | None, tell: Callable[[dict[str, Any]], None], event: dict[str, Any]
-    ) -> None:
-        if run:
-            run.log(**event)
-            tell(event)
+    def _report(self, event: Event, log: Log, reports: Reports) -> None:
+        """Bring an event of this rank's group, and on rank 0 also those of others, to the log."""
+        if self.comm.rank > 0:
+            reports.send(event)
+            return
+        log.write(event)
+        for other in reports.arrived():
+            log.write(other)
+
+    def _validated(self, comm: MPI.Intracomm, iteration: int) -> Event:
+        figures = self.validate(comm)
+        seconds = self.stopwatch.now()
+        place = {"group": self.group, "iteration": iteration, "seconds": seconds}
+        return {"event": "validation", **place, **figures}
 
     def _save(self, run: Run | None, iteration: int) -> None:
-        self.strategy.gather()
         if run:
             checkpoint.save(run.checkpoint, self.network, iteration)
             run.saved = iteration
 
-    def _diverged(self, run: Run | None, iteration: int) -> AgreedError:
-        # The reduced loss is the same number on every rank, so that all arrive here together.
-        if run is None:
-            return AgreedError("")
-        rate = self.settings.learning_rate
-        return AgreedError(
-            f"the loss is not a finite number any more, at iteration {iteration}; try a smaller "
-            f"--learning-rate than {rate:g}, or --warmup; the last good state is "
-            f"{run.checkpoint}, of iteration {run.saved}"
+    def _record(self, log: Log) -> record.Record | None:
+        """Bring what every rank did to rank 0; log how stale each layer's updates were."""
+        updates: list[tuple[int, int, int, int]] = []
+        if self.group < 0:
+            updates = [row for served in self.strategy.served.values() for row in served.updates]
+        layers = [layer.name for layer in self.strategy.layers]
+        groups = [self.roles.group(rank) for rank in range(self.comm.size)]
+        whole = record.gather(
+            self.comm, layers, groups, self.stopwatch.spans(), np.array(updates, UPDATE)
         )
+        if whole is not None:
+            for number, name in enumerate(layers):
+                values, counts = np.unique(whole.staleness(number), return_counts=True)
+                histogram = dict(zip(map(str, values.tolist()), counts.tolist(), strict=True))
+                if histogram:
+                    log.write({"event": "staleness", "layer": name, "updates": histogram})
+        return whole
+
+    def _diverged(self, iteration: int, run: Run | None) -> None:
+        """End all ranks with one message, from the root of the group that it happened to."""
+        if self.strategy.group.rank > 0:
+            self.strategy.group.Barrier()  # the root does not come
+        rate = self.settings.learning_rate
+        saved = (
+            f"; the last good state is {run.checkpoint}, of iteration {run.saved}" if run else ""
+        )
+        raise UserError(
+            f"the loss is not a finite number any more, at iteration {iteration}; try a smaller "
+            f"--learning-rate than {rate:g}, or --warmup{saved}"
+        )
+
+
+class Log:
+    """Events of all groups, in the order in which rank 0 hears of them."""
+
+    def __init__(self, run: Run | None, tell: Callable[[Event], None]) -> None:
+        self.run, self.tell, self.samples = run, tell, 0
+
+    def write(self, event: Event) -> None:
+        """Write an event down; of an iteration's samples, those of all groups so far."""
+        if self.run is None:
+            return
+        if event["event"] == "iteration":
+            self.samples += event["samples"]
+        if "seconds" in event:
+            event = {**event, "samples": self.samples}
+        self.run.log(**event)
+        self.tell(event)

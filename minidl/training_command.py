@@ -12,13 +12,21 @@ from rich.console import Console
 from rich.table import Table
 
 from . import __version__, model
-from .errors import AgreedError, UserError
+from .errors import UserError
 from .parallel.agreement import together
+from .parallel.patience import PatientComm
 from .progress import Progress
 from .run import Run
 from .settings import Settings
 from .threads import one_thread_a_rank
 from .train import Training
+
+PATHS = {
+    "serial": "kept: one rank sends nothing.",
+    "sync": "summed by all ranks. Every rank is a worker.",
+    "async": "sent to the rank that holds the layer. Every other rank is a worker.",
+    "hybrid": "summed at its group's root, which sends it to the rank that holds the layer.",
+}
 
 
 def train_command(
@@ -27,6 +35,7 @@ def train_command(
     out: Path | None,
     overwrite: bool,
     dry_run: bool,
+    trace: Path | None,
     console: Console,
 ) -> None:
     """Train and leave a run's folder, or with ``dry_run`` say what would be done.
@@ -48,7 +57,7 @@ def train_command(
                 f"--strategy serial is one rank alone, and mpiexec started {comm.size}; "
                 "use --strategy sync, or start without mpiexec"
             )
-    training = Training(comm, settings, module)
+    training = Training(PatientComm(comm), settings, module)
     if dry_run:
         rehearse(training, console if first else None)
         return
@@ -60,9 +69,11 @@ def train_command(
     if run is None:
         training.run(None, lambda event: None)
         return
+    roles = training.roles
     run.log(
         "start",
         ranks=comm.size,
+        groups=[roles.group(rank) for rank in range(comm.size)],
         parameters=sum(layer.parameters.size for layer in training.strategy.layers),
         samples=len(training.dataset),
         iterations=training.iterations,
@@ -74,49 +85,73 @@ def train_command(
     console.print(" ".join(plan(training)))
     with Progress(training.iterations, console) as progress:
         try:
-            training.run(run, progress.tell)
+            record = training.run(run, progress.tell)
         except KeyboardInterrupt:
             run.log("end", reason="interrupted")
             raise KeyboardInterrupt(
                 f"interrupted; {run.checkpoint} holds the network of iteration {run.saved}"
             ) from None
+    assert record is not None
+    record.save(run.folder / "record.h5")
     run.log("end", reason="finished")
-    from .plot import plot_runs  # Matplotlib takes a second to load, which only this rank spends.
+    # Matplotlib takes a second to load, which only this rank spends.
+    from .plot import plot_runs
 
+    if trace:
+        from .trace import draw_timeline, write_trace
+
+        write_trace(record, trace)
+        draw_timeline(record, trace.with_suffix(".png"))
+        console.print(f"wrote {trace} (open it in ui.perfetto.dev) and {trace.with_suffix('.png')}")
     plot_runs((run.folder,), run.folder / "loss.png")
-    console.print(f"The run is in {run.folder}: settings.json, log.jsonl, checkpoint.h5, loss.png")
+    console.print(
+        f"The run is in {run.folder}: settings.json, log.jsonl, checkpoint.h5, record.h5, loss.png"
+    )
 
 
 def plan(training: Training) -> list[str]:
     """Say in sentences what a run will do."""
-    settings, size = training.settings, training.comm.size
-    update = settings.batch_size * size
+    settings, roles = training.settings, training.roles
+    update = settings.batch_size * settings.accumulate * roles.group_size
+    passes = f" in each of {settings.accumulate} passes" if settings.accumulate > 1 else ""
+    parts = []
+    if settings.strategy == "hybrid":
+        parts.append(f"{roles.groups} groups of {roles.group_size}")
+    if roles.servers:
+        parts.append(f"{roles.servers} {'servers' if roles.servers > 1 else 'server'}")
     return [
-        f"{len(training.dataset):,} samples, {training.batches.per_epoch} updates an epoch,"
-        f" {training.iterations} updates.",
-        f"{settings.strategy}, {size} {'rank' if size == 1 else 'ranks'}:"
-        f" batches of {settings.batch_size} per rank, {update} per update.",
+        f"{len(training.dataset):,} samples, {training.batches.per_epoch} iterations an epoch,"
+        f" {training.iterations} iterations, {training.iterations * roles.groups} updates.",
+        f"{settings.strategy}, {roles.ranks} {'rank' if roles.ranks == 1 else 'ranks'}"
+        f"{' (' + ', '.join(parts) + ')' if parts else ''}:"
+        f" batches of {settings.batch_size} per worker{passes}, {update} per update.",
     ]
 
 
 def rehearse(training: Training, console: Console | None) -> None:
     """Take one step, and print on the rank with a console what a run would do."""
-    comm = training.comm
-    x, target = next(training.batches_from(0))
-    training.strategy.start()
-    loss = training.strategy.step(x, target)
+    strategy, roles = training.strategy, training.roles
+    strategy.start()
+    if training.group < 0:
+        strategy.serve()
+        return
+    loss = strategy.step(next(training.batches_from(0)))
+    strategy.stop()
     if not math.isfinite(loss):
-        raise AgreedError(f"the first step's loss is {loss}" if comm.rank == 0 else "")
+        raise UserError(f"the first step's loss is {loss}")
     if console is None:
         return
     for sentence in plan(training):
         console.print(sentence)
-    table = Table("layer", "parameters", "message")
-    for layer in training.strategy.layers:
-        table.add_row(layer.name, f"{layer.parameters.size:,}", f"{layer.gradient.nbytes:,} bytes")
+    held = ("held by",) if roles.servers else ()
+    table = Table("layer", "parameters", "message", *held)
+    for layer in strategy.layers:
+        server = (f"rank {strategy.holder[layer]}",) if roles.servers else ()
+        size = f"{layer.gradient.nbytes:,} bytes"
+        table.add_row(layer.name, f"{layer.parameters.size:,}", size, *server)
     console.print(table)
-    verb = "all-reduced by all ranks" if comm.size > 1 else "kept: one rank sends nothing"
-    console.print(f"Every layer's gradient is one message, {verb}. Every rank is a worker.")
-    seconds = training.stopwatch.seconds["compute"] + training.stopwatch.seconds["wait"]
+    console.print("Every layer's gradient is one message, " + PATHS[training.settings.strategy])
+    spent = training.stopwatch.seconds
+    seconds = spent["compute"] + spent["send"] + spent["wait"]
     console.print(f"One step: loss {loss:.4f}, {seconds:.2f} s, first use of memory included.")
     console.print("Nothing was written.")

@@ -193,7 +193,7 @@ def test_an_empty_batch_has_gradients_of_zero(generator):
 
 def test_outputs_that_have_no_slopes_are_refused(generator):
     class Noise(ReLU):
-        def forward(self, x, training=True):
+        def forward(self, x, training=True, require=None):
             return super().forward(x, training) + np.random.default_rng().random(x.shape)
 
     x = generator.standard_normal((4, 3))

@@ -4,7 +4,7 @@ from .activation import LeakyReLU, ReLU, Sigmoid, Tanh
 from .container import Branches, Residual, Sequential
 from .conv import Conv2d
 from .dropout import Dropout
-from .layer import Announce, Layer
+from .layer import Announce, Layer, Require
 from .linear import Flatten, Linear
 from .norm import BatchNorm2d
 from .pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
@@ -23,6 +23,7 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "ReLU",
+    "Require",
     "Residual",
     "Sequential",
     "Sigmoid",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layer import Announce, Layer
+from .layer import Announce, Layer, Require
 
 
 class ReLU(Layer):
@@ -21,7 +21,9 @@ class ReLU(Layer):
         super().__init__()
         self.inplace = inplace
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute y = max(x, 0)."""
         y = x if self.inplace else self._buffer("y", x.shape, x.dtype)
         np.maximum(x, 0, out=y)
@@ -48,7 +50,9 @@ class LeakyReLU(Layer):
             raise ValueError(f"the slope of a leaky ReLU lies between 0 and 1, got {slope}")
         self.slope = slope
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute y = max(x, slope x)."""
         y = self._buffer("y", x.shape, x.dtype)
         np.multiply(x, x.dtype.type(self.slope), out=y)
@@ -69,7 +73,9 @@ class LeakyReLU(Layer):
 class Sigmoid(Layer):
     """Squash every number into (0, 1)."""
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute y = 1 / (1 + exp(-x)), as (1 + tanh(x/2)) / 2, which cannot overflow."""
         y = self._buffer("y", x.shape, x.dtype)
         np.tanh(x / 2, out=y)
@@ -87,7 +93,9 @@ class Sigmoid(Layer):
 class Tanh(Layer):
     """Squash every number into (-1, 1)."""
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute y = tanh(x)."""
         y = np.tanh(x, out=self._buffer("y", x.shape, x.dtype))
         self._saved = y if training else None

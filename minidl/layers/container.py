@@ -1,6 +1,7 @@
 """Layers made of layers: in sequence, side by side, or around a shortcut.
 
-Each passes ``announce`` down, so that a leaf deep inside is announced the moment it is done.
+Each passes ``require`` and ``announce`` down, so that a leaf deep inside asks for its parameters
+the moment it needs them, and is announced the moment it is done.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .layer import Announce, Layer, Shape
+from .layer import Announce, Layer, Require, Shape
 
 
 class _Container(Layer):
@@ -27,10 +28,10 @@ class _Container(Layer):
 class Sequential(_Container):
     """One layer after the other. Keywords name them: ``Sequential(conv1=Conv2d(...), ...)``."""
 
-    def forward(self, x: Any, training: bool = True) -> Any:
+    def forward(self, x: Any, training: bool = True, require: Require | None = None) -> Any:
         """Apply the layers, first to last."""
         for layer in self.children:
-            x = layer.forward(x, training)
+            x = layer.forward(x, training, require)
         return x
 
     def backward(self, dy: Any, announce: Announce | None = None) -> Any:
@@ -56,9 +57,11 @@ class Branches(_Container):
     None of them may start with an in-place layer, which would change the others' input.
     """
 
-    def forward(self, x: np.ndarray, training: bool = True) -> tuple:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> tuple:
         """Apply every branch to x."""
-        return tuple(layer.forward(x, training) for layer in self.children)
+        return tuple(layer.forward(x, training, require) for layer in self.children)
 
     def backward(self, dy: tuple, announce: Announce | None = None) -> np.ndarray:
         """Add up what the branches send back. ``dy`` has one entry a branch."""
@@ -85,9 +88,11 @@ class Residual(_Container):
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer)
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute y = x + layer(x)."""
-        return x + self.children[0].forward(x, training)
+        return x + self.children[0].forward(x, training, require)
 
     def backward(self, dy: np.ndarray, announce: Announce | None = None) -> np.ndarray:
         """Compute dx = dy + what the layer sends back."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from .im2col import Im2col
 from .initialize import he_normal
-from .layer import Announce, Layer, Shape, pair
+from .layer import Announce, Layer, Require, Shape, pair
 from .windows import Windows
 
 
@@ -53,9 +53,13 @@ class Conv2d(Layer):
         self.dweight, self.dbias = self.views(self.gradient).values()
         he_normal(self.weight, KH * KW * channels, generator)
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute y[n,i,j,k] = bias[k] + sum over a,b,c of x[n,i*s+a,j*s+b,c] weight[a,b,c,k]."""
         self._check(x)
+        if require:
+            require(self)
         padded = self._pad(x)
         y = self._buffer("y", (len(x), *self.output_shape(x.shape[1:])), x.dtype)
         self.algorithm.forward(padded, self.weight, self.bias, y)

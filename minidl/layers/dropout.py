@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layer import Announce, Layer
+from .layer import Announce, Layer, Require
 
 
 class Dropout(Layer):
@@ -27,7 +27,9 @@ class Dropout(Layer):
             raise ValueError(f"a dropout rate lies in [0, 1), got {rate}")
         self.rate, self.generator = rate, generator
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute y = x mask, with mask 0 or 1 / (1 - rate)."""
         if not training:
             self._saved = None

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+Require = Callable[["Layer"], None]
 Announce = Callable[["Layer"], None]
 Shape = tuple[int, ...]
 
@@ -53,8 +54,12 @@ class Layer:
         self._buffers: dict[str, np.ndarray] = {}
         self._saved: Any = None
 
-    def forward(self, x: Any, training: bool = True) -> Any:
-        """Compute the output for a batch; with ``training``, keep what ``backward`` will need."""
+    def forward(self, x: Any, training: bool = True, require: Require | None = None) -> Any:
+        """Compute the output for a batch; with ``training``, keep what ``backward`` will need.
+
+        Calls ``require(layer)`` right before the layer's parameters are used: whoever still waits
+        for them to arrive need not wait longer than that.
+        """
         raise NotImplementedError
 
     def backward(self, dy: Any, announce: Announce | None = None) -> Any:

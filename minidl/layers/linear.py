@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .initialize import glorot_uniform
-from .layer import Announce, Layer, Shape
+from .layer import Announce, Layer, Require, Shape
 
 
 class Linear(Layer):
@@ -41,13 +41,17 @@ class Linear(Layer):
         self.dweight, self.dbias = self.views(self.gradient).values()
         glorot_uniform(self.weight, inputs, outputs, generator)
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute y = x W + b."""
         if x.ndim != 2 or x.shape[1] != len(self.weight) or x.dtype != self.weight.dtype:
             raise ValueError(
                 f"{self.name}: expected {self.weight.dtype} of shape (N, {len(self.weight)}), "
                 f"got {x.dtype} of shape {x.shape}"
             )
+        if require:
+            require(self)
         self._saved = x if training else None
         y = self._buffer("y", (len(x), len(self.bias)), x.dtype)
         np.matmul(x, self.weight, out=y)
@@ -75,7 +79,9 @@ class Linear(Layer):
 class Flatten(Layer):
     """Lay each sample out as one vector. Shapes: (N, ...) -> (N, product of the rest)."""
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Reshape; pixels stay in the order row, column, channel."""
         self._saved = x.shape if training else None
         return x.reshape(len(x), int(np.prod(x.shape[1:])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layer import Announce, Layer
+from .layer import Announce, Layer, Require
 
 
 class BatchNorm2d(Layer):
@@ -48,8 +48,12 @@ class BatchNorm2d(Layer):
         self.running_mean, self.running_variance = self.views(self.statistics).values()
         self.running_variance[...] = 1
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute z = (x - mean) / sqrt(variance + epsilon), y = scale z + shift."""
+        if require:
+            require(self)
         if training and x.size:
             mean = _channel_means(x)
             variance = _channel_means(np.square(x - mean))

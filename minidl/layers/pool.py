@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .layer import Announce, Layer, Shape, pair
+from .layer import Announce, Layer, Require, Shape, pair
 from .windows import Windows, blocks
 
 BLOCK_BYTES = 256 * 1024  # of input that is worked on at a time, to stay in the cache
@@ -71,7 +71,9 @@ class MaxPool2d(_Pool2d):
         The stride is the kernel's size unless given. Padding never wins.
     """
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute y = max over a, b of x[i*s+a, j*s+b], and remember which (a, b) won."""
         padded = self._pad(x, -np.inf)
         y = self._buffer("y", (len(x), *self.output_shape(x.shape[1:])), x.dtype)
@@ -117,7 +119,9 @@ class AvgPool2d(_Pool2d):
         The stride is the kernel's size unless given.
     """
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute y = mean over a, b of x[i*s+a, j*s+b]."""
         padded = self._pad(x, 0)
         y = self._buffer("y", (len(x), *self.output_shape(x.shape[1:])), x.dtype)
@@ -147,7 +151,9 @@ class GlobalAvgPool2d(Layer):
     Shapes: (N, H, W, C) -> (N, C).
     """
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, training: bool = True, require: Require | None = None
+    ) -> np.ndarray:
         """Compute y = mean over i, j of x[i, j]."""
         self._saved = x.shape if training else None
         return x.mean(axis=(1, 2))

@@ -10,11 +10,12 @@ No messages are sent here: ``async_ps.py`` and ``hybrid.py`` do that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from minidl.optim import Optimizer
+from minidl.parallel.parcel import Parcel
 
 UPDATE = np.dtype(
     [
@@ -36,69 +37,75 @@ class ServedLayer:
     optimizer : Optimizer
         Bound to the layer's parameters. Its updates, and so its learning-rate schedule, count
         those of all groups.
-    groups : iterable of int
+    groups : int
         All start from version 0.
     staleness_bound : int or None
         No update is staler: the gradients of groups that ran ahead are held back until those
-        computed on too old a version have been applied. At least the number of groups - 1, since
-        the gradients that all groups compute on version 0 are applied one after the other.
-        Nobody waits in a circle then: whoever is waited for sent its last gradients before the
-        one who waits did. Compare Q. Ho et al., More Effective Distributed ML via a Stale
-        Synchronous Parallel Parameter Server (NIPS 2013), whose bound is on iterations.
+        computed on too old a version have been applied. At least groups - 1, since the gradients
+        that all groups compute on version 0 are applied one after the other. Nobody waits in a
+        circle then: whoever is waited for sent its last gradients before the one who waits did.
+        Compare Q. Ho et al., More Effective Distributed ML via a Stale Synchronous Parallel
+        Parameter Server (NIPS 2013), whose bound is on iterations.
     scale_by_staleness : bool
         Multiply the learning rate of an update by 1 / (1 + staleness). Source: J. Jiang et al.,
         Heterogeneity-aware Distributed Parameter Servers (SIGMOD 2017), DynSGD.
+
+    Attributes
+    ----------
+    parcels : list of Parcel
+        One a group: its gradient comes in it, and its answer leaves in it.
+    updates : list of (layer, group, read, made)
+        See ``UPDATE``.
     """
 
     def __init__(
         self,
         number: int,
         optimizer: Optimizer,
-        groups: Iterable[int],
+        groups: int,
         staleness_bound: int | None = None,
         scale_by_staleness: bool = False,
     ) -> None:
         self.number, self.optimizer = number, optimizer
-        self.version = 0
-        self.reading = dict.fromkeys(groups, 0)  # the version that each group has
-        self.held: dict[int, np.ndarray] = {}  # arrived, not applied yet; in order of arrival
         self.staleness_bound, self.scale_by_staleness = staleness_bound, scale_by_staleness
-        self.updates: list[tuple[int, int, int, int]] = []  # UPDATE
+        self.version = 0
+        self.parcels = [Parcel(optimizer.parameters) for _ in range(groups)]
+        self.reading = dict.fromkeys(range(groups), 0)  # the version that each group has
+        self.held: list[int] = []  # groups whose gradients are not applied yet, first come first
+        self.updates: list[tuple[int, int, int, int]] = []
 
-    def receive(self, group: int, version: int, gradient: np.ndarray) -> Iterator[int]:
-        """Take a gradient, and yield each group whose gradient has been applied right then.
+    def receive(self, group: int) -> Iterator[int]:
+        """Take the gradient in the group's parcel, and apply what may be applied.
 
-        Parameters
-        ----------
-        gradient : np.ndarray, shape (size,)
-            May be used until ``group`` is yielded.
+        Yields each group the moment that its parcel holds the answer: the new parameters.
         """
-        if version != self.reading[group]:
+        if self.parcels[group].version != self.reading[group]:
             raise RuntimeError(
-                f"layer {self.number}: group {group} computed on version {version}, "
-                f"but was last sent version {self.reading[group]}"
+                f"layer {self.number}: group {group} computed on version "
+                f"{self.parcels[group].version}, but was last sent {self.reading[group]}"
             )
-        self.held[group] = gradient
-        yield from self._apply_held()
+        self.held.append(group)
+        yield from self._apply()
 
     def leave(self, group: int) -> Iterator[int]:
-        """Expect nothing more of a group, and yield those whose held gradients were applied."""
+        """Expect nothing more of a group. Yields as ``receive`` does."""
         del self.reading[group]
-        yield from self._apply_held()
+        yield from self._apply()
 
-    def _apply_held(self) -> Iterator[int]:
-        while (group := next(filter(self._may_be_applied, self.held), None)) is not None:
-            read = self.reading[group]
-            staleness = self.version - read
+    def _apply(self) -> Iterator[int]:
+        while (group := next(filter(self._within_bound, self.held), None)) is not None:
+            self.held.remove(group)
+            parcel, staleness = self.parcels[group], self.version - self.reading[group]
             scale = 1 / (1 + staleness) if self.scale_by_staleness else 1.0
-            self.optimizer.step(self.held.pop(group), scale)
+            self.optimizer.step(parcel.values, scale)
             self.version += 1
-            self.updates.append((self.number, group, read, self.version))
-            self.reading[group] = self.version
+            self.updates.append((self.number, group, self.reading[group], self.version))
+            self.reading[group] = parcel.version = self.version
+            np.copyto(parcel.values, self.optimizer.parameters)
             yield group
 
-    def _may_be_applied(self, group: int) -> bool:
-        if self.staleness_bound is None:
-            return True
+    def _within_bound(self, group: int) -> bool:
+        """Whether nobody else's gradient becomes too stale by applying this group's."""
         others = (version for other, version in self.reading.items() if other != group)
-        return all(self.version + 1 - version <= self.staleness_bound for version in others)
+        oldest = min(others, default=self.version)
+        return self.staleness_bound is None or self.version + 1 - oldest <= self.staleness_bound

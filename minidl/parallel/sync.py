@@ -8,25 +8,28 @@
            all-reduce of a layer's           as soon as backward announces the layer,
            gradient: the sum                 while it goes on with the layer below
       +----+----+----+----+----+----+
-      |         |         |         |        each: the same mean, the same update
+      |         |         |         |        each: the same mean, the same update,
+                                             as soon as the next forward needs the layer
 
-All ranks hold the same parameters at all times. P ranks with b samples each make the update that
-one rank would make with all P*b, to rounding, also where the last batch is dealt unevenly.
+All ranks hold the same parameters in every forward pass. P ranks with b samples each make the
+update that one rank would make with all P*b, to rounding, also where the last batch is dealt
+unevenly. One rank alone is serial training.
 
 Source: Deep Learning at 15PF, section III: the synchronous part, data-parallel with a reduction a
-layer; one rank alone is serial training.
+layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from mpi4py import MPI
 
 from minidl.layers import Layer
+from minidl.objective import Batch, Objective
 from minidl.optim import Optimizer
+from minidl.roles import Roles
 from minidl.stopwatch import Stopwatch
 
 
@@ -37,76 +40,79 @@ class Strategy:
     ----------
     comm : MPI.Intracomm
         The ranks that train together.
-    network : Layer
-        This rank's replica.
-    loss : function (output, target) -> (mean over the batch, its gradient by the output)
+    roles : Roles
+        One group, no servers.
+    objective : Objective
+        The loss of this rank's replica of the network.
     make_optimizer : function (parameters) -> Optimizer
-        Called once a layer.
+        Called on every rank, once a layer.
     stopwatch : Stopwatch
-        Is told what was spent on "compute" and "wait".
+        Is told what was spent on "compute", "send" and "wait".
     """
 
     def __init__(
         self,
         comm: MPI.Intracomm,
-        network: Layer,
-        loss: Callable[[Any, Any], tuple[float, Any]],
+        roles: Roles,
+        objective: Objective,
         make_optimizer: Callable[[np.ndarray], Optimizer],
         stopwatch: Stopwatch,
     ) -> None:
-        self.comm = comm
-        self.network = network
-        self.loss = loss
-        self.layers = network.layers()
-        self.optimizers = [make_optimizer(layer.parameters) for layer in self.layers]
-        self.stopwatch = stopwatch
-        self.samples = 0
-        self.requests: list[MPI.Request] = []
+        self.comm, self.roles, self.objective, self.stopwatch = comm, roles, objective, stopwatch
+        self.group = comm.Split(roles.color(comm.rank))
+        self.layers = objective.layers
+        self.number = {layer: number for number, layer in enumerate(self.layers)}
+        self.total = np.zeros(2)  # loss summed over the samples, their number
+        self.requests: dict[Layer, MPI.Request] = {}
+        self.optimizers = {layer: make_optimizer(layer.parameters) for layer in self.layers}
 
     def start(self) -> None:
         """Give every rank the parameters of rank 0."""
         for layer in self.layers:
             self.comm.Bcast(layer.parameters, root=0)
 
-    def step(self, x: np.ndarray, target: Any) -> float:
-        """Make one update from this rank's samples and everybody else's.
+    def step(self, batches: Sequence[Batch]) -> float:
+        """Compute a gradient on this rank's samples; return the mean loss over those of all ranks.
 
-        Parameters
-        ----------
-        x : np.ndarray, shape (samples, ...)
-            May have another number of samples on every rank, also none.
-        target : whatever the loss takes
-
-        Returns
-        -------
-        float
-            The mean loss over the samples of all ranks.
+        The numbers of samples may differ from rank to rank, and be 0 on some.
         """
         with self.stopwatch("compute"):
-            loss, dy = self.loss(self.network.forward(x), target)
-            self.samples = len(x)
-            total = np.array([loss * self.samples, self.samples])
-            self.requests = [self.comm.Iallreduce(MPI.IN_PLACE, total)]
-            self.network.backward(dy, announce=self._gradient_ready)
-        with self.stopwatch("wait"):
-            MPI.Request.Waitall(self.requests)
-        with self.stopwatch("compute"):
-            for layer, optimizer in zip(self.layers, self.optimizers, strict=True):
-                layer.gradient /= total[1]  # the sum over all samples becomes their mean
-                optimizer.step(layer.gradient)
-        return float(total[0] / total[1])
+            self.total = self.objective.forward(batches, require=self._parameters_needed)
+            with self.stopwatch("send"):
+                summed = self.group.Iallreduce(MPI.IN_PLACE, self.total)
+            self.objective.backward(announce=self._gradient_ready)
+            with self.stopwatch("wait"):
+                summed.Wait()
+        loss, samples = self.total.tolist()
+        return loss / samples
+
+    def _parameters_needed(self, layer: Layer) -> None:
+        """Wait for the sum of the layer's gradients, and make the update."""
+        if layer in self.requests:
+            with self.stopwatch("wait", self.number[layer]):
+                self.requests.pop(layer).Wait()
+            layer.gradient /= float(self.total[1])  # the sum over all samples becomes their mean
+            self.optimizers[layer].step(layer.gradient)
 
     def _gradient_ready(self, layer: Layer) -> None:
         """Start to sum the layer's gradient while backward computes the next one."""
-        # A mean over this rank's samples becomes a sum, so that every sample counts the same.
-        layer.gradient *= self.samples
-        self.requests.append(self.comm.Iallreduce(MPI.IN_PLACE, layer.gradient))
-        # MPI moves messages while it is being called, and here is the only place to call it.
-        MPI.Request.Testall(self.requests)
+        with self.stopwatch("send", self.number[layer]):
+            self.requests[layer] = self.group.Iallreduce(MPI.IN_PLACE, layer.gradient)
+            # MPI moves messages while it is being called, and here is the only place to call it.
+            MPI.Request.Testall(list(self.requests.values()))
 
     def gather(self) -> None:
-        """Average what each rank gathered without a gradient; the parameters are equal already."""
-        for leaf in self.network.leaves():
+        """Complete what is under way, so that the network can be evaluated or saved.
+
+        What layers gather without a gradient is averaged; the parameters are equal already.
+        """
+        for layer in self.layers:
+            self._parameters_needed(layer)
+        for leaf in self.objective.network.leaves():
             if leaf.statistics.size:
-                self.comm.Allreduce(MPI.IN_PLACE, leaf.statistics)
-                leaf.statistics /= self.comm.size
+                self.group.Allreduce(MPI.IN_PLACE, leaf.statistics)
+                leaf.statistics /= self.group.size
+
+    def stop(self) -> None:
+        """After the last step: every rank holds the final network."""
+        self.gather()

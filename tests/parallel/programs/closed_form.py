@@ -25,7 +25,7 @@ class Given(Layer):
         self.number = number
         self._learn(np.float64, weight=(size,))
 
-    def forward(self, x, training=True):
+    def forward(self, x, training=True, require=None):
         return x
 
     def backward(self, dy, announce=None):

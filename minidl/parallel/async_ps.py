@@ -1,0 +1,182 @@
+"""Strategy 2, asynchronous: servers hold the layers, and no worker waits for another.
+
+::
+
+    rank 0    rank 1    rank 2        workers: forward, backward on their own samples
+      |         |         |
+      | a layer's gradient            as soon as backward announces the layer,
+      v         v         v           to the server that holds it
+    +---------------+-----------+
+    |    rank 3     |  rank 4   |     servers: one update for each gradient,
+    |  layers 0, 2  |  layer 1  |     in the order of arrival
+    +---------------+-----------+
+      |         |         |
+      | its new parameters            to the one whose gradient made them,
+      v         v         v           as soon as the next forward needs the layer
+    rank 0    rank 1    rank 2
+
+While a worker computes, others update the layers: its gradient is *stale*. Updates are counted
+where a layer lives, each layer's by itself, so that the layers in one forward pass may be of
+different versions. One worker alone is serial training.
+
+Source: Deep Learning at 15PF, section III: the asynchronous part, with a server a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from mpi4py import MPI
+
+from minidl.layers import Layer
+from minidl.objective import Batch, Objective
+from minidl.optim import Optimizer
+from minidl.parallel.parcel import Parcel
+from minidl.parallel.served import ServedLayer
+from minidl.roles import Roles
+from minidl.stopwatch import Stopwatch
+
+LEAVING = 32767  # tag of a worker's last message; every other tag is the number of a layer
+NOTHING = np.empty(0, np.uint8)
+
+
+class Strategy:
+    """Asynchronous training with parameter servers.
+
+    Parameters
+    ----------
+    comm : MPI.Intracomm
+        The ranks that train together, servers last.
+    roles : Roles
+        Every worker is a group by itself.
+    objective : Objective
+        The loss of this rank's replica of the network.
+    make_optimizer : function (parameters) -> Optimizer
+        Called on the servers, once a layer.
+    stopwatch : Stopwatch
+        Is told what was spent on "compute", "send" and "wait", on "update" and "idle" by servers.
+    staleness_bound, scale_by_staleness
+        See ``ServedLayer``.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        roles: Roles,
+        objective: Objective,
+        make_optimizer: Callable[[np.ndarray], Optimizer],
+        stopwatch: Stopwatch,
+        staleness_bound: int | None = None,
+        scale_by_staleness: bool = False,
+    ) -> None:
+        self.comm, self.roles, self.objective, self.stopwatch = comm, roles, objective, stopwatch
+        self.group = comm.Split(roles.color(comm.rank))
+        self.layers = objective.layers
+        self.number = {layer: number for number, layer in enumerate(self.layers)}
+        self.total = np.zeros(2)  # loss summed over the samples, their number
+        self.requests: dict[Layer, list[MPI.Request]] = {}
+        holders = roles.holders([layer.parameters.size for layer in self.layers])
+        self.holder = dict(zip(self.layers, holders, strict=True))
+        self.gradients = {layer: Parcel(layer.parameters) for layer in self.layers}
+        self.answers = {layer: Parcel(layer.parameters) for layer in self.layers}
+        self.served = {
+            number: ServedLayer(
+                number,
+                make_optimizer(layer.parameters),
+                roles.groups,
+                staleness_bound,
+                scale_by_staleness,
+            )
+            for layer, number in self.number.items()
+            if self.holder[layer] == comm.rank
+        }
+        self.sent: dict[tuple[int, int], MPI.Request] = {}
+
+    def start(self) -> None:
+        """Give every rank the parameters of rank 0."""
+        for layer in self.layers:
+            self.comm.Bcast(layer.parameters, root=0)
+
+    def step(self, batches: Sequence[Batch]) -> float:
+        """Compute a gradient on this rank's samples; return the mean loss over them."""
+        with self.stopwatch("compute"):
+            self.total = self.objective.forward(batches, require=self._parameters_needed)
+            self.objective.backward(announce=self._gradient_ready)
+        loss, samples = self.total.tolist()
+        return loss / samples
+
+    def _parameters_needed(self, layer: Layer) -> None:
+        """Wait for the parameters that the layer's server made of the gradient."""
+        if layer in self.requests:
+            with self.stopwatch("wait", self.number[layer], self.holder[layer]):
+                MPI.Request.Waitall(self.requests.pop(layer))
+            np.copyto(layer.parameters, self.answers[layer].values)
+
+    def _gradient_ready(self, layer: Layer) -> None:
+        """Send the layer's gradient to its server while backward computes the next one."""
+        gradient, answer = self.gradients[layer], self.answers[layer]
+        server, number = self.holder[layer], self.number[layer]
+        with self.stopwatch("send", number, server):
+            # The sum over all samples becomes their mean.
+            np.divide(layer.gradient, float(self.total[1]), out=gradient.values)
+            gradient.version = answer.version
+            self.requests[layer] = [
+                self.comm.Irecv(answer.message, server, number),
+                self.comm.Isend(gradient.message, server, number),
+            ]
+            MPI.Request.Testall([request for pair in self.requests.values() for request in pair])
+
+    def gather(self) -> None:
+        """Complete what is under way, so that the network can be evaluated or saved."""
+        for layer in self.layers:
+            self._parameters_needed(layer)
+
+    def stop(self) -> None:
+        """After a worker's last step: every rank ends with the final network."""
+        self.gather()
+        for server in range(self.roles.workers, self.roles.ranks):
+            self.comm.Send(NOTHING, server, LEAVING)
+        self._take_final()
+
+    def serve(self) -> None:
+        """Be a server, until every worker has left: update and answer, first come first served."""
+        present, status = set(range(self.roles.groups)), MPI.Status()
+        while present:
+            with self.stopwatch("idle"):
+                self.comm.Probe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)
+            source, number = status.Get_source(), status.Get_tag()
+            group = self.roles.group(source)
+            if number == LEAVING:
+                self.comm.Recv(NOTHING, source, LEAVING)
+                present.remove(group)
+                for served in self.served.values():
+                    self._answer(served.number, served.leave(group))
+            else:
+                # Its answer to the last gradient has arrived: this one was computed on it.
+                self.sent.get((number, group), MPI.REQUEST_NULL).Wait()
+                self.comm.Recv(self.served[number].parcels[group].message, source, number)
+                with self.stopwatch("update", number, source):
+                    self._answer(number, self.served[number].receive(group))
+        MPI.Request.Waitall(list(self.sent.values()))
+        self._take_final()
+
+    def _answer(self, number: int, groups: Iterator[int]) -> None:
+        """Send a layer's parameters to each group, right after the update that it asked for."""
+        for group in groups:
+            parcel, root = self.served[number].parcels[group], self.roles.root(group)
+            with self.stopwatch("send", number, root):
+                self.sent[number, group] = self.comm.Isend(parcel.message, root, number)
+
+    def _take_final(self) -> None:
+        """Every rank takes the parameters that the servers ended with.
+
+        What layers gather without a gradient is averaged over the workers.
+        """
+        for layer in self.layers:
+            self.comm.Bcast(layer.parameters, root=self.holder[layer])
+        for leaf in self.objective.network.leaves():
+            if leaf.statistics.size:
+                leaf.statistics *= self.roles.group(self.comm.rank) >= 0  # a server saw no data
+                self.comm.Allreduce(MPI.IN_PLACE, leaf.statistics)
+                leaf.statistics /= self.roles.workers
