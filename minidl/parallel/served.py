@@ -105,7 +105,7 @@ class ServedLayer:
             yield group
 
     def _within_bound(self, group: int) -> bool:
-        """Whether nobody else's gradient becomes too stale by applying this group's."""
-        others = (version for other, version in self.reading.items() if other != group)
-        oldest = min(others, default=self.version)
-        return self.staleness_bound is None or self.version + 1 - oldest <= self.staleness_bound
+        """Whether all others can still be applied in time after this group's: oldest first."""
+        others = sorted(version for other, version in self.reading.items() if other != group)
+        latest = max((self.version + 1 + n - read for n, read in enumerate(others)), default=0)
+        return self.staleness_bound is None or latest <= self.staleness_bound

@@ -1,0 +1,108 @@
+"""The objective: sums over samples, in one pass or several, clipped or not, asked and announced."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.layers import BatchNorm2d, Branches, Conv2d, Flatten, Linear, ReLU, Residual, Sequential
+from minidl.losses import softmax_cross_entropy
+from minidl.objective import Objective
+
+
+def network(seed=0):
+    generator = np.random.default_rng(seed)
+    rest = {"generator": generator, "dtype": np.float64}
+    return Sequential(
+        Conv2d(2, 3, 3, padding=1, **rest),
+        Residual(Sequential(ReLU(), BatchNorm2d(3, dtype=np.float64), Conv2d(3, 3, 1, **rest))),
+        Flatten(),
+        Linear(3 * 4 * 3, 4, **rest),
+    )
+
+
+def samples(count, seed=1):
+    generator = np.random.default_rng(seed)
+    return generator.standard_normal((count, 4, 3, 2)), generator.integers(0, 4, count)
+
+
+def plain():
+    generator = np.random.default_rng(0)
+    return Sequential(Flatten(), Linear(24, 4, generator=generator, dtype=np.float64))
+
+
+def gradients(objective, batches):
+    announced = []
+    total = objective.forward(batches)
+    objective.backward(lambda layer: announced.append((layer, layer.gradient.copy())))
+    return total, dict(announced)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=4))
+def test_passes_add_up_to_sums_over_all_samples(counts):
+    net, (x, labels) = plain(), samples(sum(counts))
+    objective = Objective(net, softmax_cross_entropy)
+    ends = np.cumsum(counts)
+    parts = [(x[end - n : end], labels[end - n : end]) for n, end in zip(counts, ends, strict=True)]
+    total, found = gradients(objective, parts)
+    loss, dy = softmax_cross_entropy(net.forward(x), labels)
+    net.backward(dy)
+    np.testing.assert_allclose(total, [loss * len(x), len(x)], rtol=1e-12)
+    for layer, gradient in found.items():
+        expected = layer.gradient * len(x)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_every_layer_is_required_before_and_announced_after_its_use():
+    net = network()
+    told = []
+    hidden = {layer: layer.parameters.copy() for layer in net.layers()}
+    x, labels = samples(5)
+    expected, _ = softmax_cross_entropy(net.forward(x), labels)
+    for layer in net.layers():
+        layer.parameters[...] = np.nan
+
+    def require(layer):
+        told.append(layer)
+        layer.parameters[...] = hidden[layer]
+
+    objective = Objective(net, softmax_cross_entropy)
+    loss, count = objective.forward([(x, labels)], require=require)
+    np.testing.assert_allclose(loss / count, expected)
+    assert told == net.layers()
+    objective.backward(told.append)
+    assert told == net.layers() + net.layers()[::-1]
+
+
+def test_branches_pass_the_question_on():
+    generator = np.random.default_rng(0)
+    net = Branches(Linear(3, 2, generator=generator), Linear(3, 1, generator=generator))
+    told = []
+    net.forward(np.zeros((1, 3), np.float32), require=told.append)
+    assert told == net.layers()
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_long_gradient_is_scaled_down_to_the_clip(parts):
+    net, (x, labels) = network(), samples(6)
+    cuts = np.array_split(np.arange(6), parts)
+    batches = [(x[cut], labels[cut]) for cut in cuts]
+    _, free = gradients(Objective(net, softmax_cross_entropy), batches)
+    norm = np.sqrt(sum((gradient**2).sum() for gradient in free.values())) / 6
+    _, clipped = gradients(Objective(net, softmax_cross_entropy, clip=norm / 10), batches)
+    _, wide = gradients(Objective(net, softmax_cross_entropy, clip=norm * 1.01), batches)
+    assert list(clipped) == list(free) == net.layers()[::-1]
+    for layer, gradient in free.items():
+        np.testing.assert_allclose(clipped[layer], gradient / 10, rtol=1e-10)
+        assert wide[layer].tobytes() == gradient.tobytes()
+
+
+def test_a_clip_waits_until_backward_is_over():
+    net, (x, labels) = network(), samples(3)
+    objective = Objective(net, softmax_cross_entropy, clip=1e-6)
+    objective.forward([(x, labels)])
+    first = net.layers()[0]
+    first.gradient[...] = np.nan
+    finite = []
+    objective.backward(lambda layer: finite.append(np.isfinite(first.gradient).all()))
+    assert finite and all(finite)
