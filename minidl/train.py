@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
 from . import checkpoint, record
 from .data import Batches, Dataset, prepared, prepared_in_parts, read_ahead
-from .errors import UserError
 from .layers import Layer
+from .log import Event, Log
 from .objective import Batch, Objective
 from .parallel import async_ps, hybrid, sync
 from .parallel.agreement import together
 from .parallel.served import UPDATE
-from .reports import Reports
 from .run import Run
 from .settings import Settings
 from .stopwatch import Stopwatch
@@ -30,7 +29,6 @@ STRATEGIES: dict[str, ModuleType] = {
     "async": async_ps,
     "hybrid": hybrid,
 }
-Event = dict[str, Any]
 
 
 @dataclass
@@ -103,11 +101,10 @@ class Training:
         Raises
         ------
         UserError
-            If the loss stops being a finite number; on one rank, which has to end the others.
+            On rank 0, which has to end the others, if a loss stops being a finite number.
         """
         comm, strategy, watch = self.comm, self.strategy, self.stopwatch
-        log = Log(run, tell)
-        reports = Reports(comm)
+        log = Log(comm, self.roles.groups, run, tell)
         strategy.start()
         self._save(run, 0)
         comm.Barrier()
@@ -115,12 +112,12 @@ class Training:
         if self.group < 0:
             strategy.serve()
         else:
-            self._work(run, log, reports)
+            self._work(run, log)
             strategy.stop()
-        for event in reports.last():
-            log.write(event)
         if self.validation:
-            log.write(self._validated(comm, self.iterations))
+            event = self._validated(comm, self.iterations)
+            if comm.rank == 0:
+                log.write(event)
         self._save(run, self.iterations)
         return self._record(log)
 
@@ -157,7 +154,7 @@ class Training:
         comm.Allreduce(MPI.IN_PLACE, sums)
         return dict(zip(list(totals)[1:], (sums[1:] / sums[0]).tolist(), strict=True))
 
-    def _work(self, run: Run | None, log: Log, reports: Reports) -> None:
+    def _work(self, run: Run | None, log: Log) -> None:
         """Be a worker: all iterations of this rank's group."""
         strategy, watch, per_epoch = self.strategy, self.stopwatch, self.batches.per_epoch
         is_root = strategy.group.rank == 0
@@ -186,9 +183,9 @@ class Training:
                     "loading": spent.get("load", 0.0),
                 }
                 if is_root:
-                    self._report(event, log, reports)
+                    log.write(event)
                 if not math.isfinite(loss):
-                    self._diverged(iteration, run)
+                    self._diverged(iteration, log)
             turn = iteration // per_epoch % self.roles.groups
             epoch_ends = iteration % per_epoch == 0 and iteration < self.iterations
             if self.validation and epoch_ends and turn == self.group:
@@ -197,19 +194,12 @@ class Training:
                 with watch("validate"):
                     event = self._validated(strategy.group, iteration)
                 if is_root:
-                    self._report(event, log, reports)
+                    log.write(event)
             if self.group == 0 and iteration % self.settings.checkpoint_every == 0:
                 strategy.gather()
                 self._save(run, iteration)
-
-    def _report(self, event: Event, log: Log, reports: Reports) -> None:
-        """Bring an event of this rank's group, and on rank 0 also those of others, to the log."""
-        if self.comm.rank > 0:
-            reports.send(event)
-            return
-        log.write(event)
-        for other in reports.arrived():
-            log.write(other)
+        if is_root:
+            log.close()
 
     def _validated(self, comm: MPI.Intracomm, iteration: int) -> Event:
         figures = self.validate(comm)
@@ -240,33 +230,10 @@ class Training:
                     log.write({"event": "staleness", "layer": name, "updates": histogram})
         return whole
 
-    def _diverged(self, iteration: int, run: Run | None) -> None:
-        """End all ranks with one message, from the root of the group that it happened to."""
-        if self.strategy.group.rank > 0:
-            self.strategy.group.Barrier()  # the root does not come
-        rate = self.settings.learning_rate
-        saved = (
-            f"; the last good state is {run.checkpoint}, of iteration {run.saved}" if run else ""
-        )
-        raise UserError(
-            f"the loss is not a finite number any more, at iteration {iteration}; try a smaller "
-            f"--learning-rate than {rate:g}, or --warmup{saved}"
-        )
-
-
-class Log:
-    """Events of all groups, in the order in which rank 0 hears of them."""
-
-    def __init__(self, run: Run | None, tell: Callable[[Event], None]) -> None:
-        self.run, self.tell, self.samples = run, tell, 0
-
-    def write(self, event: Event) -> None:
-        """Write an event down; of an iteration's samples, those of all groups so far."""
-        if self.run is None:
-            return
-        if event["event"] == "iteration":
-            self.samples += event["samples"]
-        if "seconds" in event:
-            event = {**event, "samples": self.samples}
-        self.run.log(**event)
-        self.tell(event)
+    def _diverged(self, iteration: int, log: Log) -> None:
+        """Have rank 0 end all ranks."""
+        if self.strategy.group.rank == 0:
+            rate = self.settings.learning_rate
+            log.write({"event": "diverged", "iteration": iteration, "learning_rate": rate})
+        while True:
+            time.sleep(1)

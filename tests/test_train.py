@@ -1,6 +1,7 @@
 """``minidl train`` through the front door: what a run leaves, repeats, and refuses to overwrite."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from events import write_events
 from launch import minidl
 
-from minidl import checkpoint
+from minidl import checkpoint, record
 from minidl.run import read_log
 from minidl_models import hep
 
@@ -91,9 +92,127 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, events):
     done = minidl("train", "hep", *SMALL, "--data", events, "--dry-run", ranks=2, cwd=tmp_path)
     assert done.returncode == 0
     # conv5 at width 4 has 4*4*9 weights and 4 biases, of 4 bytes each.
-    for promise in ("8 per rank, 16 per update", "sync, 2 ranks", "conv5", "592 bytes", "worker"):
+    for promise in ("8 per worker, 16 per update", "sync, 2 ranks", "conv5", "592 bytes"):
         assert promise in done.stdout
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_says_who_holds_what(tmp_path, events):
+    how = ("--strategy", "hybrid", "--groups", 2, "--servers", 2, "--accumulate", 2)
+    flags = (*SMALL, *how, "--data", events, "--dry-run")
+    done = minidl("train", "hep", *flags, ranks=6, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "hybrid, 6 ranks (2 groups of 2, 2 servers): batches of 8 per worker in each of 2 passes, "
+        in done.stdout
+    )
+    assert "32 per update" in done.stdout
+    held = re.findall(r"(conv\d|linear) .* rank (\d)", done.stdout)
+    assert len(held) == 6
+    assert {rank for _, rank in held} == {"4", "5"}
+
+
+LAYOUTS = {
+    "sync": (2, ()),
+    "async": (3, ()),
+    "async, 2 servers": (4, ("--servers", 2)),
+    "hybrid": (5, ("--groups", 2)),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_strategy_leaves_the_same_kind_of_log(tmp_path, events, name):
+    ranks, flags = LAYOUTS[name]
+    strategy = name.split(",")[0]
+    groups = {"sync": 1, "async": 2, "hybrid": 2}[strategy]
+    flags = (
+        "--data",
+        events,
+        "--validation",
+        events,
+        "--epochs",
+        3,
+        "--strategy",
+        strategy,
+        *flags,
+    )
+    run = train(tmp_path, *flags, "--momentum", "auto", ranks=ranks)
+    log = read_log(run)
+    assert log[0]["event"] == "start"
+    assert len(log[0]["groups"]) == ranks
+    iterations = [event for event in log if event["event"] == "iteration"]
+    assert sorted({event["group"] for event in iterations}) == list(range(groups))
+    for group in range(groups):
+        own = [event["iteration"] for event in iterations if event["group"] == group]
+        assert own == list(range(1, len(own) + 1))
+    assert iterations[-1]["samples"] == 3 * 43
+    validations = [event for event in log if event["event"] == "validation"]
+    per_epoch = log[0]["iterations"] // 3
+    assert sorted(event["iteration"] for event in validations) == [per_epoch * n for n in (1, 2, 3)]
+    if groups == 2:
+        during = {event["iteration"]: event["group"] for event in validations[:2]}
+        assert during == {per_epoch: 1, 2 * per_epoch: 0}, "groups take turns"
+    assert log[-1] == {"event": "end", "reason": "finished"}
+
+
+def test_staleness_is_in_the_log_and_the_record(tmp_path, events):
+    flags = ("--data", events, "--strategy", "async", "--iterations", 10)
+    run = train(tmp_path, *flags, ranks=4)
+    whole = record.load(run)
+    assert whole.groups == [0, 1, 2, -1]
+    logged = {
+        event["layer"]: event["updates"] for event in read_log(run) if event["event"] == "staleness"
+    }
+    assert list(logged) == whole.layers == ["conv1", "conv2", "conv3", "conv4", "conv5", "linear"]
+    for number, name in enumerate(whole.layers):
+        assert sum(logged[name].values()) == 3 * 10
+        mean = sum(int(staleness) * count for staleness, count in logged[name].items()) / 30
+        assert mean == pytest.approx(whole.staleness(number).mean())
+        assert 1 < mean < 3  # two others; the first round is fresher
+
+
+@pytest.mark.parametrize("name", ["sync", "async", "hybrid"])
+def test_every_second_of_every_rank_has_one_name(tmp_path, events, name):
+    ranks, flags = LAYOUTS[name]
+    run = train(tmp_path, "--data", events, "--epochs", 2, "--strategy", name, *flags, ranks=ranks)
+    whole = record.load(run)
+    assert len(whole.spans) == ranks
+    for spans in whole.spans:
+        assert (spans["start"] <= spans["end"]).all()
+        assert (spans["end"][:-1] <= spans["start"][1:]).all()
+        inside = spans["end"][-1] - spans["start"][0]
+        assert (spans["end"] - spans["start"]).sum() > 0.8 * inside
+
+
+def test_what_one_group_has_no_samples_for_the_others_do(tmp_path):
+    # 13 samples, batches of 4 for each of 3 workers: the last batch has one sample.
+    events = write_events(tmp_path / "few.h5", 13)
+    run = train(tmp_path, "--data", events, "--strategy", "async", "--epochs", 2, ranks=4)
+    iterations = [event for event in read_log(run) if event["event"] == "iteration"]
+    assert sorted((event["group"], event["iteration"]) for event in iterations) == [
+        (0, 1), (0, 2), (0, 3), (0, 4), (1, 1), (1, 3), (2, 1), (2, 3)
+    ]  # fmt: skip
+    assert iterations[-1]["samples"] == 26
+
+
+@pytest.mark.parametrize("strategy", ["async", "hybrid"])
+def test_a_bound_on_staleness_is_kept_in_a_run(tmp_path, events, strategy):
+    flags = ("--strategy", strategy, "--staleness-bound", 2, "--scale-by-staleness")
+    run = train(tmp_path, "--data", events, *flags, "--epochs", 3, ranks=3)
+    whole = record.load(run)
+    assert max(whole.staleness(number).max() for number in range(6)) <= 2
+
+
+@pytest.mark.parametrize("strategy", ["sync", "async", "hybrid"])
+def test_every_strategy_learns(tmp_path, strategy):
+    """At equal samples, with a staleness of 0, 1 (two groups) and 3 (four workers)."""
+    data = write_events(tmp_path / "data.h5", 480, size=64)
+    test = write_events(tmp_path / "test.h5", 120, size=64, seed=1)
+    ranks = {"sync": 2, "async": 5, "hybrid": 3}[strategy]
+    flags = ("--data", data, "--validation", test, "--strategy", strategy, "--epochs", 6)
+    run = train(tmp_path, *flags, "--momentum", "auto", "--learning-rate", 3e-3, ranks=ranks)
+    validations = [event for event in read_log(run) if event["event"] == "validation"]
+    assert validations[-1]["accuracy"] > 0.95
 
 
 def test_evaluate_reads_what_train_wrote(tmp_path, events):
@@ -117,11 +236,14 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 README_MODEL = README.split("```python\n")[1].split("```")[0] if "```python" in README else ""
 
 
-def test_ctrl_c_ends_all_ranks_and_says_what_is_saved(tmp_path, events):
+@pytest.mark.parametrize("name", ["sync", "async", "hybrid"])
+def test_ctrl_c_ends_all_ranks_and_says_what_is_saved(tmp_path, events, name):
+    ranks, flags = LAYOUTS[name]
     command = [
-        str(Path(sys.executable).with_name("mpiexec")), "-n", "2",
+        str(Path(sys.executable).with_name("mpiexec")), "-n", str(ranks),
         str(Path(sys.executable).with_name("minidl")), "train", "hep", "--data", str(events),
         "--epochs", "100000", "--checkpoint-every", "1", "--width", "4",
+        "--strategy", name, *map(str, flags),
     ]  # fmt: skip
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -140,12 +262,15 @@ def test_ctrl_c_ends_all_ranks_and_says_what_is_saved(tmp_path, events):
     assert not list((tmp_path / "runs").rglob("*.part"))
 
 
-def test_a_loss_that_diverges_ends_the_run_with_the_last_good_state(tmp_path, events):
-    flags = ("--learning-rate", 1e30, "--optimizer", "sgd", "--iterations", 50)
-    done = minidl("train", "hep", *SMALL, "--data", events, *flags, ranks=2, cwd=tmp_path)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_loss_that_diverges_ends_the_run_with_the_last_good_state(tmp_path, events, name):
+    ranks, flags = LAYOUTS[name]
+    flags += ("--strategy", name.split(",")[0], "--optimizer", "sgd", "--learning-rate", 1e30)
+    flags += ("--iterations", 50)
+    done = minidl("train", "hep", *SMALL, "--data", events, *flags, ranks=ranks, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("minidl:") == 1
     assert "smaller --learning-rate" in done.stderr
     saved = parameters(tmp_path / "runs" / "hep")
     assert all(np.isfinite(array).all() for array in saved.values())
-    assert read_log(tmp_path / "runs" / "hep")[-1]["loss"] is None
+    assert read_log(tmp_path / "runs" / "hep")[-1]["event"] == "diverged"

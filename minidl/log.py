@@ -1,0 +1,92 @@
+"""The log of all groups: their events travel to rank 0, which writes them; nobody waits for it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from .errors import UserError
+from .run import Run
+
+Event = dict[str, Any]
+
+
+class Log:
+    """Takes events of every group, from the rank that speaks for it.
+
+    Parameters
+    ----------
+    comm : MPI.Intracomm
+        All ranks. No message of the strategies is mistaken for an event.
+    groups : int
+        How many speak.
+    run : Run or None
+        Where to write; on rank 0 only. Without one nothing is kept.
+    tell : function (event)
+        Is shown, on rank 0, what is written.
+    """
+
+    def __init__(
+        self, comm: MPI.Intracomm, groups: int, run: Run | None, tell: Callable[[Event], None]
+    ) -> None:
+        self.comm = comm.Dup()
+        self.running, self.run, self.tell = groups, run, tell
+        self.samples = 0  # of all groups, as far as rank 0 has heard
+        self._under_way: list[tuple[MPI.Request, np.ndarray]] = []
+
+    def write(self, event: Event) -> None:
+        """Write an event down, on rank 0 together with what has arrived from others.
+
+        Raises
+        ------
+        UserError
+            On rank 0, if some group's loss has stopped being a finite number.
+        """
+        if self.comm.rank == 0:
+            self._keep(event)
+            self._hear()
+        else:
+            message = np.frombuffer(json.dumps(event).encode(), np.uint8)
+            self._under_way = [entry for entry in self._under_way if not entry[0].Test()]
+            self._under_way.append((self.comm.Isend(message, dest=0), message))
+
+    def close(self) -> None:
+        """Say that no event follows from this group; rank 0 waits for that from all."""
+        self.write({"event": "done"})
+        while self.comm.rank == 0 and self.running:
+            time.sleep(1e-3)
+            self._hear()
+        MPI.Request.Waitall([request for request, _ in self._under_way])
+
+    def _hear(self) -> None:
+        status = MPI.Status()
+        while self.comm.Iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG, status):
+            message = np.empty(status.Get_count(MPI.BYTE), np.uint8)
+            self.comm.Recv(message, status.Get_source())
+            self._keep(json.loads(message.tobytes()))
+
+    def _keep(self, event: Event) -> None:
+        if event["event"] == "done":
+            self.running -= 1
+            return
+        if event["event"] == "iteration":
+            self.samples += event["samples"]
+        if "seconds" in event:
+            event = {**event, "samples": self.samples}
+        if self.run:
+            self.run.log(**event)
+            self.tell(event)
+        if event["event"] == "diverged":
+            state = (
+                f"; the last good state is {self.run.checkpoint}, of iteration " if self.run else ""
+            )
+            raise UserError(
+                f"the loss is not a finite number any more, at iteration {event['iteration']}; try "
+                f"a smaller --learning-rate than {event['learning_rate']:g}, or --warmup"
+                f"{state}{self.run.saved if self.run else ''}"
+            )
