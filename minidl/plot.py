@@ -24,10 +24,10 @@ DECADE = 10.0
 
 
 class Curve(NamedTuple):
-    """A run's losses. Where a loss was not finite, or could not be logged, it is NaN.
+    """A run's losses in order of time. One that was not finite, or could not be logged, is NaN.
 
-    Shapes: samples, seconds, loss (iterations,); validation (validations, 3), with columns
-    samples, seconds, loss.
+    Shapes: samples, seconds, loss (updates,), of all groups together; validation
+    (validations, 3), with columns samples, seconds, loss.
     """
 
     label: str
@@ -35,6 +35,12 @@ class Curve(NamedTuple):
     seconds: np.ndarray
     loss: np.ndarray
     validation: np.ndarray
+    window: int  # updates to average over: as many iterations of each group
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The losses, smoothed."""
+        return smooth(self.loss, self.window)
 
 
 def plot_runs(runs: Sequence[Path], out: Path) -> None:
@@ -62,19 +68,20 @@ def read_curve(folder: Path, label: str) -> Curve:
     """Read a run's losses from its log."""
     events = read_log(folder)
     try:
-        steps = {e["iteration"]: e for e in events if e["event"] == "iteration"}
-        samples, seconds, loss = (
-            numbers(steps.values(), key) for key in ("samples", "seconds", "loss")
-        )
-        checks = [e for e in events if e["event"] == "validation" and e["iteration"] in steps]
-        places = [steps[e["iteration"]] for e in checks]
-        validation = [numbers(places, key) for key in ("samples", "seconds")]
-        validation.append(numbers(checks, "loss"))
+        steps = [e for e in events if e["event"] == "iteration"]
+        checks = [e for e in events if e["event"] == "validation"]
+        samples, seconds, loss = (numbers(steps, key) for key in Curve._fields[1:4])
+        validation = np.stack([numbers(checks, key) for key in Curve._fields[1:4]], axis=1)
+        groups = len({e["group"] for e in steps})
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{folder}/log.jsonl: not the log of a training run") from None
     if not steps:
         raise UserError(f"{folder}: no iteration in its log yet; nothing to draw")
-    return Curve(label, samples, seconds, loss, np.stack(validation, axis=1))
+    # Rank 0 hears late of what other groups did: count the samples again, in order of time.
+    order = np.argsort(seconds, kind="stable")
+    samples = np.cumsum(np.diff(samples, prepend=0)[order])
+    window = max(1, len(steps) // groups // WINDOWS) * groups
+    return Curve(label, samples, seconds[order], loss[order], validation, window)
 
 
 def numbers(events: Any, key: str) -> np.ndarray:
@@ -93,15 +100,17 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return np.divide(sums[0], sums[1], out=np.full(len(values), np.nan), where=sums[1] > 0)
 
 
-def draw(curves: Sequence[Curve]) -> Figure:
-    """Draw curves side by side: loss over samples on the left, over seconds on the right."""
+def draw(curves: Sequence[Curve], target: float | None = None) -> Figure:
+    """Draw curves side by side: loss over samples on the left, over seconds on the right.
+
+    A ``target`` is a loss to mark with a line.
+    """
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     drawn = []
     for number, curve in enumerate(curves):
         colour = COLOURS[number % len(COLOURS)]
-        window = max(1, len(curve.loss) // WINDOWS)
-        mean = smooth(curve.loss, window)
+        window, mean = curve.window, curve.mean
         label = f"{curve.label}, training" + (f", mean of {window} updates" if window > 1 else "")
         for panel, x, checked in zip(panels, curve[1:3], curve.validation.T[:2], strict=True):
             if window > 1:
@@ -110,16 +119,24 @@ def draw(curves: Sequence[Curve]) -> Figure:
             panel.plot(x, mean, color=colour, linewidth=1.8, marker=alone, label=label)
             panel.plot(checked, curve.validation[:, 2], color=colour, **MARKER)
         drawn += [mean, curve.validation[:, 2]]
+    if target is not None:
+        drawn.append(np.array([target]))
     set_scale(panels[0], np.concatenate(drawn))
     for panel, quantity in zip(panels, ("samples", "seconds"), strict=True):
         panel.set_xlabel(quantity)
         panel.set_xlim(left=0)
+        panel.locator_params(axis="x", nbins=6)
         panel.grid(which="both", color="0.9", linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("loss")
     handles, _ = panels[0].get_legend_handles_labels()
     if any(len(curve.validation) for curve in curves):
         handles.append(Line2D([], [], color="0.4", label="validation", **MARKER))
+    if target is not None:
+        for panel in panels:
+            line = panel.axhline(target, color="0.4", linestyle="--", linewidth=1.0)
+        line.set_label(f"target: loss {target:.4g}")
+        handles.append(line)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return figure
 

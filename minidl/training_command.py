@@ -52,6 +52,10 @@ def train_command(
         module = model.load(name)
         if not settings.data:
             raise UserError("no data to train on; name one or more files: --data FILE")
+        if trace and trace.suffix != ".json":
+            raise UserError(f"--trace {trace}: expected a name that ends with .json")
+        if trace and not trace.parent.is_dir():
+            raise UserError(f"--trace {trace}: there is no folder {trace.parent}")
         if settings.strategy == "serial" and comm.size > 1:
             raise UserError(
                 f"--strategy serial is one rank alone, and mpiexec started {comm.size}; "

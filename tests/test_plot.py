@@ -21,10 +21,10 @@ def write_run(folder, losses, validated=()):
     folder.mkdir(parents=True)
     events = [{"event": "start", "ranks": 1}]
     for number, loss in enumerate(losses, start=1):
-        step = {"iteration": number, "samples": 8 * number, "seconds": 0.5 * number}
+        step = {"group": 0, "iteration": number, "samples": 8 * number, "seconds": 0.5 * number}
         events.append({"event": "iteration", **step, "loss": loss})
         if number in validated:
-            events.append({"event": "validation", "iteration": number, "loss": 2.0})
+            events.append({"event": "validation", **step, "loss": 2.0})
     (folder / "log.jsonl").write_text("\n".join(map(json.dumps, [*events, {"event": "end"}])))
     return folder
 
@@ -44,6 +44,23 @@ def test_a_curve_has_validation_where_it_was_made_and_nan_for_null(tmp_path):
     np.testing.assert_array_equal(curve.samples, [8, 16, 24])
     np.testing.assert_array_equal(curve.loss, [3, np.nan, 1])
     np.testing.assert_array_equal(curve.validation, [[16, 1, 2]])
+
+
+def test_groups_are_brought_into_the_order_of_time(tmp_path):
+    # Rank 0 finishes first, and hears of the second group's iterations after its own.
+    rows = [(0, 1, 8, 1.0, 4.0), (0, 2, 16, 3.0, 2.0), (1, 1, 20, 2.0, 3.0), (1, 2, 24, 4.0, 1.0)]
+    names = ("group", "iteration", "samples", "seconds", "loss")
+    events = [{"event": "iteration", **dict(zip(names, row, strict=True))} for row in rows]
+    last = {"group": 0, "iteration": 2, "samples": 24, "seconds": 5.0, "loss": 0.5}
+    (tmp_path / "log.jsonl").write_text(
+        "\n".join(map(json.dumps, [*events, {"event": "validation", **last}]))
+    )
+    curve = read_curve(tmp_path, "two groups")
+    np.testing.assert_array_equal(curve.seconds, [1, 2, 3, 4])
+    np.testing.assert_array_equal(curve.loss, [4, 3, 2, 1])
+    np.testing.assert_array_equal(curve.samples, [8, 12, 20, 24])
+    np.testing.assert_array_equal(curve.validation, [[24, 5, 0.5]])
+    assert curve.window == 2
 
 
 @pytest.mark.parametrize("extension", ["png", "pdf", "svg"])
@@ -75,6 +92,13 @@ def test_the_legend_names_runs_and_says_what_was_smoothed(tmp_path):
         "short, training",
         "validation",
     ]
+
+
+def test_a_target_is_marked_and_in_view(tmp_path):
+    curve = read_curve(write_run(tmp_path / "run", [1.0, 0.5]), "run")
+    figure = draw([curve], target=0.2)
+    assert labels(figure) == ["run, training", "target: loss 0.2"]
+    assert all(panel.get_ylim()[0] < 0.2 for panel in figure.axes)
 
 
 def test_the_scale_is_logarithmic_over_decades_only(tmp_path):

@@ -110,7 +110,8 @@ class Strategy:
         """Wait for the parameters that the layer's server made of the gradient."""
         if layer in self.requests:
             with self.stopwatch("wait", self.number[layer], self.holder[layer]):
-                MPI.Request.Waitall(self.requests.pop(layer))
+                for request in self.requests.pop(layer):
+                    request.Wait()
             np.copyto(layer.parameters, self.answers[layer].values)
 
     def _gradient_ready(self, layer: Layer) -> None:
@@ -125,7 +126,10 @@ class Strategy:
                 self.comm.Irecv(answer.message, server, number),
                 self.comm.Isend(gradient.message, server, number),
             ]
-            MPI.Request.Testall([request for pair in self.requests.values() for request in pair])
+            # MPI moves messages while it is being called, and here is the only place to call it.
+            for requests in self.requests.values():
+                for request in requests:
+                    request.Test()
 
     def gather(self) -> None:
         """Complete what is under way, so that the network can be evaluated or saved."""
@@ -155,10 +159,12 @@ class Strategy:
             else:
                 # Its answer to the last gradient has arrived: this one was computed on it.
                 self.sent.get((number, group), MPI.REQUEST_NULL).Wait()
-                self.comm.Recv(self.served[number].parcels[group].message, source, number)
+                with self.stopwatch("wait", number, source):
+                    self.comm.Recv(self.served[number].parcels[group].message, source, number)
                 with self.stopwatch("update", number, source):
                     self._answer(number, self.served[number].receive(group))
-        MPI.Request.Waitall(list(self.sent.values()))
+        for request in self.sent.values():
+            request.Wait()
         self._take_final()
 
     def _answer(self, number: int, groups: Iterator[int]) -> None:

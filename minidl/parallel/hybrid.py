@@ -81,6 +81,7 @@ class Strategy:
         self.sums: dict[Layer, MPI.Request] = {}
         self.summed = MPI.REQUEST_NULL  # of total
         self.requests: dict[Layer, list[MPI.Request]] = {}
+        self.broadcasts: dict[Layer, MPI.Request] = {}
         holders = roles.holders([layer.parameters.size for layer in self.layers])
         self.holder = dict(zip(self.layers, holders, strict=True))
         self.gradients = {layer: Parcel(layer.parameters) for layer in self.layers}
@@ -124,14 +125,22 @@ class Strategy:
 
     def _parameters_needed(self, layer: Layer) -> None:
         """Wait for the parameters that the layer's server made of the group's gradient."""
-        if layer in self.requests:
-            requests = self.requests.pop(layer)
-            if self.group.rank == 0:
-                with self.stopwatch("wait", self.number[layer], self.holder[layer]):
-                    MPI.Request.Waitall(requests)
-                np.copyto(layer.parameters, self.answers[layer].values)
+        for other in reversed(self.layers):  # all at once, in the same order on every rank
+            if other in self.requests:
+                self._answer_needed(other)
+        if layer in self.broadcasts:
             with self.stopwatch("wait", self.number[layer], self.comm.rank - self.group.rank):
-                self.group.Bcast(layer.parameters, root=0)
+                self.broadcasts.pop(layer).Wait()
+
+    def _answer_needed(self, layer: Layer) -> None:
+        """Wait for the server's answer, on the root, and start to pass it on to the group."""
+        requests = self.requests.pop(layer)
+        if self.group.rank == 0:
+            with self.stopwatch("wait", self.number[layer], self.holder[layer]):
+                for request in requests:
+                    request.Wait()
+            np.copyto(layer.parameters, self.answers[layer].values)
+        self.broadcasts[layer] = self.group.Ibcast(layer.parameters, root=0)
 
     def _gradient_ready(self, layer: Layer) -> None:
         """Start to sum the layer's gradient while backward computes the next one."""
@@ -142,6 +151,7 @@ class Strategy:
                 layer.gradient if at_root else None,
                 root=0,
             )
+        # MPI moves messages while it is being called, and here is the only place to call it.
         for earlier, request in list(self.sums.items()):
             if request.Test() and self.summed.Test():
                 self._sum_ready(earlier)
@@ -198,10 +208,12 @@ class Strategy:
             else:
                 # Its answer to the last gradient has arrived: this one was computed on it.
                 self.sent.get((number, group), MPI.REQUEST_NULL).Wait()
-                self.comm.Recv(self.served[number].parcels[group].message, source, number)
+                with self.stopwatch("wait", number, source):
+                    self.comm.Recv(self.served[number].parcels[group].message, source, number)
                 with self.stopwatch("update", number, source):
                     self._answer(number, self.served[number].receive(group))
-        MPI.Request.Waitall(list(self.sent.values()))
+        for request in self.sent.values():
+            request.Wait()
         self._take_final()
 
     def _answer(self, number: int, groups: Iterator[int]) -> None:

@@ -99,7 +99,8 @@ class Strategy:
         with self.stopwatch("send", self.number[layer]):
             self.requests[layer] = self.group.Iallreduce(MPI.IN_PLACE, layer.gradient)
             # MPI moves messages while it is being called, and here is the only place to call it.
-            MPI.Request.Testall(list(self.requests.values()))
+            for request in self.requests.values():
+                request.Test()
 
     def gather(self) -> None:
         """Complete what is under way, so that the network can be evaluated or saved.
