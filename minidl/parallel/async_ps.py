@@ -183,6 +183,7 @@ class Strategy:
             self.comm.Bcast(layer.parameters, root=self.holder[layer])
         for leaf in self.objective.network.leaves():
             if leaf.statistics.size:
-                leaf.statistics *= self.roles.group(self.comm.rank) >= 0  # a server saw no data
+                if self.served:
+                    leaf.statistics[...] = 0  # a server has seen no data
                 self.comm.Allreduce(MPI.IN_PLACE, leaf.statistics)
                 leaf.statistics /= self.roles.workers

@@ -75,6 +75,7 @@ class Strategy:
     ) -> None:
         self.comm, self.roles, self.objective, self.stopwatch = comm, roles, objective, stopwatch
         self.group = comm.Split(roles.color(comm.rank))
+        self.root = comm.rank - self.group.rank  # speaks for the group
         self.layers = objective.layers
         self.number = {layer: number for number, layer in enumerate(self.layers)}
         self.total = np.zeros(2)  # loss summed over the samples, their number
@@ -129,13 +130,13 @@ class Strategy:
             if other in self.requests:
                 self._answer_needed(other)
         if layer in self.broadcasts:
-            with self.stopwatch("wait", self.number[layer], self.comm.rank - self.group.rank):
+            with self.stopwatch("wait", self.number[layer], self.root):
                 self.broadcasts.pop(layer).Wait()
 
     def _answer_needed(self, layer: Layer) -> None:
         """Wait for the server's answer, on the root, and start to pass it on to the group."""
         requests = self.requests.pop(layer)
-        if self.group.rank == 0:
+        if self.comm.rank == self.root:
             with self.stopwatch("wait", self.number[layer], self.holder[layer]):
                 for request in requests:
                     request.Wait()
@@ -144,7 +145,7 @@ class Strategy:
 
     def _gradient_ready(self, layer: Layer) -> None:
         """Start to sum the layer's gradient while backward computes the next one."""
-        at_root = self.group.rank == 0
+        at_root = self.comm.rank == self.root
         with self.stopwatch("send", self.number[layer]):
             self.sums[layer] = self.group.Ireduce(
                 MPI.IN_PLACE if at_root else layer.gradient,
@@ -160,7 +161,7 @@ class Strategy:
         """Send the sum to the layer's server, from the root; the others will hear from the root."""
         del self.sums[layer]
         self.requests[layer] = []
-        if self.group.rank == 0:
+        if self.comm.rank == self.root:
             gradient, answer = self.gradients[layer], self.answers[layer]
             server, number = self.holder[layer], self.number[layer]
             with self.stopwatch("send", number, server):
@@ -187,7 +188,7 @@ class Strategy:
     def stop(self) -> None:
         """After a worker's last step: every rank ends with the final network."""
         self.gather()
-        if self.group.rank == 0:
+        if self.comm.rank == self.root:
             for server in range(self.roles.workers, self.roles.ranks):
                 self.comm.Send(NOTHING, server, LEAVING)
         self._take_final()
@@ -232,6 +233,7 @@ class Strategy:
             self.comm.Bcast(layer.parameters, root=self.holder[layer])
         for leaf in self.objective.network.leaves():
             if leaf.statistics.size:
-                leaf.statistics *= self.roles.group(self.comm.rank) >= 0  # a server saw no data
+                if self.served:
+                    leaf.statistics[...] = 0  # a server has seen no data
                 self.comm.Allreduce(MPI.IN_PLACE, leaf.statistics)
                 leaf.statistics /= self.roles.workers

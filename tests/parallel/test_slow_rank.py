@@ -1,0 +1,55 @@
+"""A rank that is slow on purpose is named, by what it was doing, and only where it was waited for."""
+
+import json
+
+import pytest
+from events import write_events
+from launch import minidl
+
+SLOW = """
+import time
+from mpi4py import MPI
+from minidl_models.hep import *
+from minidl_models import hep
+
+def loss(output, target):
+    time.sleep(0.1 * (MPI.COMM_WORLD.rank == 1))
+    return hep.loss(output, target)
+"""
+
+
+@pytest.fixture
+def waits(tmp_path):
+    def run(ranks, *flags):
+        (tmp_path / "slow.py").write_text(SLOW)
+        data = write_events(tmp_path / "data.h5", 96)
+        flags = ("--data", data, "--width", 4, "--batch-size", 4, "--iterations", 12, *flags)
+        done = minidl("train", "slow", *flags, "--out", "run", ranks=ranks, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        figures = json.loads(minidl("waits", "run", "--json", cwd=tmp_path).stdout)
+        return figures, minidl("waits", "run", cwd=tmp_path).stdout.splitlines()[-1]
+
+    return run
+
+
+def test_all_ranks_of_sync_wait_for_the_slow_one(waits):
+    figures, verdict = waits(3)
+    assert verdict.startswith("rank 1 cost ")
+    assert "while it was computing" in verdict
+    for rank in (0, 2):
+        assert figures["caused"][rank][1] > 0.5 * 12 * 0.1
+
+
+def test_nobody_waits_for_a_slow_rank_of_async(waits):
+    figures, verdict = waits(3, "--strategy", "async")
+    assert not verdict.startswith("rank 1")
+    assert figures["caused"][0][1] < 0.1 * 12 * 0.1
+
+
+def test_only_its_own_group_waits_for_a_slow_rank_of_hybrid(waits):
+    figures, verdict = waits(5, "--strategy", "hybrid", "--groups", 2)
+    assert verdict.startswith("rank 1 cost ")
+    # The root waits at the sum; the slow rank itself then waits for nobody.
+    assert figures["caused"][0][1] > 0.5 * 12 * 0.1
+    for rank in (2, 3):
+        assert figures["caused"][rank][1] < 0.1 * 12 * 0.1
