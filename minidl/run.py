@@ -4,14 +4,18 @@
 
     settings.json    what was asked for, completed; `minidl train --from` repeats it
     log.jsonl        one JSON object a line: first {"event": "start"}, then {"event": "iteration"}
-                     and {"event": "validation"} as they come, last {"event": "end"}
+                     and {"event": "validation"} as they come, {"event": "staleness"} of every
+                     layer, last {"event": "end"}
     checkpoint.h5    the network as last saved
+    record.h5        of a finished run, every rank's time and every update of a server
     *.png            pictures
 
-Every strategy writes the same log. Of an iteration: ``iteration`` (from 1), ``epoch``, ``samples``
-(of all ranks so far), ``seconds`` (since the start), ``loss``, ``learning_rate``, and
-``computing``, ``waiting``, ``loading``: the first rank's seconds in the iteration for arithmetic,
-for other ranks and for data.
+Every strategy writes the same log. Of an iteration of a group: ``group``, ``iteration`` (from 1),
+``epoch``, ``samples`` (of all groups, as far as the first rank had heard), ``seconds`` (since the
+start), ``loss`` (mean over the group's samples), ``learning_rate`` (as it would be if all groups
+had come equally far), and ``computing``, ``waiting``, ``loading``: seconds in the iteration for
+arithmetic, for other ranks and for data, of the rank that speaks for the group. Of a layer's
+staleness: ``updates``, how many updates had which staleness.
 """
 
 from __future__ import annotations

@@ -176,15 +176,17 @@ class Settings:
             optim.linear_scaling(schedule, ranks, self.warmup) if self.scale_by_ranks else schedule
         )
 
+    def momentum_for(self, groups: int) -> float:
+        """The momentum that optimisers are given, where so many groups update."""
+        return optim.explicit_momentum(groups) if self.momentum == "auto" else self.momentum
+
     def optimizer_for(
         self, schedule: optim.Schedule, groups: int
     ) -> Callable[[np.ndarray], optim.Optimizer]:
         """Return a function (parameters) -> optimiser."""
         common: dict[str, Any] = {
             "learning_rate": schedule,
-            "momentum": optim.explicit_momentum(groups)
-            if self.momentum == "auto"
-            else self.momentum,
+            "momentum": self.momentum_for(groups),
             "weight_decay": self.weight_decay,
         }
         if self.optimizer == "sgd":

@@ -81,6 +81,7 @@ def train_command(
         parameters=sum(layer.parameters.size for layer in training.strategy.layers),
         samples=len(training.dataset),
         iterations=training.iterations,
+        momentum=settings.momentum_for(roles.groups),
         versions={
             "minidl": __version__, "numpy": np.__version__, "python": platform.python_version()
         },

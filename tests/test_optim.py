@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.optim import SGD, Adam, constant, cosine, linear_scaling, step_decay
+from minidl.optim import (
+    SGD,
+    Adam,
+    constant,
+    cosine,
+    explicit_momentum,
+    linear_scaling,
+    step_decay,
+)
 
 P, G, G2 = np.array([1.0, -2.0, 0.5]), np.array([0.5, 0.0, -4.0]), np.array([-1.0, 2.0, 3.0])
 CONFIGURATIONS = {
@@ -163,3 +171,26 @@ def test_linear_scaling_warms_up_in_a_line_to_the_number_of_ranks():
     assert linear_scaling(constant(0.1), ranks=5)(0) == pytest.approx(0.5)
     decaying = linear_scaling(step_decay(0.1, every=2), ranks=2)
     assert [decaying(update) for update in (0, 2)] == pytest.approx([0.2, 0.02])
+
+
+@pytest.mark.parametrize("make", [SGD, Adam])
+def test_a_scale_multiplies_the_learning_rate_of_one_update(make):
+    gradient = np.array([1.0, -2.0, 0.5])
+    scaled, smaller = make(np.zeros(3), 0.1), make(np.zeros(3), 0.025)
+    scaled.step(gradient, scale=0.25)
+    smaller.step(gradient)
+    np.testing.assert_allclose(scaled.parameters, smaller.parameters, rtol=1e-14)
+    before = scaled.parameters.copy()
+    scaled.step(gradient)
+    whole = make(np.zeros(3), 0.1)
+    whole.step(gradient)
+    zero = whole.parameters.copy()
+    whole.step(gradient)
+    np.testing.assert_allclose(scaled.parameters - before, whole.parameters - zero, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"), [(1, 0.9), (2, 0.4), (4, 0.15), (8, 0.025), (10, 0), (100, 0)]
+)
+def test_the_more_groups_the_less_momentum_is_asked_for(groups, expected):
+    assert explicit_momentum(groups) == pytest.approx(expected)

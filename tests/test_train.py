@@ -140,6 +140,7 @@ def test_every_strategy_leaves_the_same_kind_of_log(tmp_path, events, name):
     log = read_log(run)
     assert log[0]["event"] == "start"
     assert len(log[0]["groups"]) == ranks
+    assert log[0]["momentum"] == pytest.approx({1: 0.9, 2: 0.4}[groups])
     iterations = [event for event in log if event["event"] == "iteration"]
     assert sorted({event["group"] for event in iterations}) == list(range(groups))
     for group in range(groups):
