@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, ArgumentCollection, CycloptsError, Group, Parameter, Token
 from rich.console import Console
@@ -127,13 +128,17 @@ def check(
 
 def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Fill in the settings that the command line leaves open: from --from RUN, then the model."""
-    if commands != ("train",):
+    if commands not in (("train",), ("compare",)):
         return
     given = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
     earlier = read_settings(Path(given["--from"])) if "--from" in given else {}
     name = given.get("MODEL") or earlier.get("model")
     if name is None:
-        raise UserError("no model named; expected minidl train MODEL, or --from RUN to repeat one")
+        raise UserError(
+            "no model named; expected minidl compare MODEL"
+            if commands == ("compare",)
+            else "no model named; expected minidl train MODEL, or --from RUN to repeat one"
+        )
     defaults = getattr(model.load(name), "DEFAULTS", {})
     # A length on the command line replaces one from elsewhere, also if it is in the other unit.
     lengths = {"--epochs", "--iterations"}
@@ -233,6 +238,98 @@ def plot(*runs: RunFolder, out: Path = Path("loss.png")) -> None:
     console.print(f"wrote {out}")
 
 
+@app.command(group=RUN, sort_key=4)
+def waits(run: RunFolder, /, *, json: bool = False) -> None:
+    """Say who waited for whom, and what the one that was waited for was doing.
+
+    ```
+    minidl waits runs/hep
+    minidl waits runs/hep --json
+    ```
+
+    Parameters
+    ----------
+    json
+        Print the figures as JSON.
+    """
+    from .wait_report import print_waits
+
+    print_waits(run, json, console)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HybridSettings(Settings):
+    """The settings of the run that has all parts: groups, and servers between them."""
+
+    strategy: Annotated[Literal["hybrid"], Parameter(parse=False)] = "hybrid"
+
+
+@app.command(group=RUN, sort_key=5)
+def compare(
+    name: Annotated[str, Parameter(name="MODEL")],
+    /,
+    *,
+    settings: Annotated[HybridSettings, Parameter(name="*")] = HybridSettings(),
+    ranks: int = 4,
+    target_loss: float | None = None,
+    out: Path = Path("runs/compare"),
+    overwrite: bool = False,
+    json: bool = False,
+) -> None:
+    """Train with sync, async and hybrid in turn, on equally many samples; compare what comes out.
+
+    ```
+    minidl compare hep --data events.h5 --ranks 4 --epochs 5
+    minidl compare hep --data events.h5 --validation test.h5 --groups 2 --momentum auto
+    minidl compare my_model --data images.h5 --target-loss 0.3 --json
+    ```
+
+    It starts mpiexec itself. What is not given is taken from the model.
+
+    Parameters
+    ----------
+    name
+        hep, or the import path of a module of your own.
+    ranks
+        Workers of each run; async and hybrid have --servers more ranks.
+    target_loss
+        Training loss, a mean over the last updates, to say when each run reached it; unless given,
+        one that all reach.
+    out
+        Folder for the three runs, compare.png and compare.json.
+    overwrite
+        Replace the comparison in that folder.
+    json
+        Print the figures as JSON.
+    """
+    from .compare import compare_command
+
+    compare_command(name, settings, ranks, target_loss, out, overwrite, json, console)
+
+
+@app.command(group=RUN, sort_key=6)
+def diff(first: RunFolder, second: RunFolder, /, *, json: bool = False) -> None:
+    """Say whether two runs are equal to the bit, equal up to summation order, or different and why.
+
+    Ends with status 1 if they are different. Many ranks against one that has all their samples:
+
+    ```
+    mpiexec -n 2 minidl train hep --data events.h5 --batch-size 4 --iterations 40 --out runs/two
+    minidl train hep --data events.h5 --batch-size 8 --iterations 40 --out runs/one
+    minidl diff runs/one runs/two
+    ```
+
+    Parameters
+    ----------
+    json
+        Print the figures as JSON.
+    """
+    from .diff_report import print_diff
+
+    if not print_diff(first, second, json, console):
+        raise SystemExit(1)
+
+
 @app.command(group=MACHINE)
 def info() -> None:
     """Print versions, the BLAS and its threads, the MPI, the cores, and what to change.
@@ -247,7 +344,7 @@ def info() -> None:
     print_info(console)
 
 
-app["train"].config = (complete,)
+app["train"].config = app["compare"].config = (complete,)
 
 
 def main() -> None:

@@ -7,7 +7,9 @@ import pytest
 from events import write_events
 from launch import minidl
 
-COMMANDS = ("generate", "inspect", "summary", "check", "train", "evaluate", "plot", "info")
+COMMANDS = (
+    "generate", "inspect", "summary", "check", "train", "evaluate", "plot", "compare", "info",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,26 @@ MISTAKES = {
     "half a model": ("train incomplete --data events.h5", "lacks network, loss, prepare, shape"),
     "unknown strategy": ("train hep --data events.h5 --strategy best", '"serial", "sync"'),
     "serial on many": ("train hep --data events.h5 --strategy serial", "mpiexec started 3"),
+    "no worker": ("train hep --data events.h5 --strategy async --servers 3", "leaves no worker"),
+    "uneven groups": (
+        "train hep --data events.h5 --strategy hybrid --groups 4",
+        "3 ranks less 1 parameter servers leave 2 workers, which cannot be dealt to 4",
+    ),
+    "groups of sync": ("train hep --data events.h5 --groups 2", "--groups goes with.*hybrid"),
+    "bound of sync": ("train hep --data events.h5 --staleness-bound 2", "goes with.*async or hy"),
+    "bound too small": (
+        "train hep --data events.h5 --strategy async --staleness-bound 0",
+        "--staleness-bound 0 is too small for 2 groups.*at least 1",
+    ),
+    "negative bound": (
+        "train hep --data events.h5 --strategy async --staleness-bound -1",
+        "--staleness-bound -1 is too small",
+    ),
+    "no groups": ("train hep --data events.h5 --strategy hybrid --groups 0", "--groups must be at"),
+    "momentum": ("train hep --data events.h5 --momentum 1", "--momentum must lie in"),
+    "odd momentum": ("train hep --data events.h5 --momentum much", "--momentum"),
+    "clip": ("train hep --data events.h5 --clip 0", "--clip must be a positive number"),
+    "trace nowhere": ("train hep --data events.h5 --trace none/t.json --out t", "none/t.json"),
     "unknown flag": ("train hep --data events.h5 --speed 9", "--speed"),
     "batch size 0": ("train hep --data events.h5 --batch-size 0", "--batch-size must be at least"),
     "not a number": ("train hep --data events.h5 --epochs many", "--epochs.*many"),

@@ -1,8 +1,9 @@
-"""What all pages share: the small setting, pictures, and the `minidl` command.
+"""What all pages share: the small setting, pictures, and commands, on one rank or on many.
 
 `python tutorials/NN_name.py --small` runs a page in seconds, with less of everything.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from minidl import picture
+from minidl.launcher import find_mpiexec
 
 SMALL = "--small" in sys.argv
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,10 +32,24 @@ def show(figure: Figure, name: str) -> None:
 
 def minidl(*arguments: object) -> None:
     """Run the `minidl` command, and stop the page if it fails."""
-    words = [str(word.relative_to(ROOT) if isinstance(word, Path) else word) for word in arguments]
+    words = _words(arguments)
     print("$ minidl", *words, flush=True)
     command = str(Path(sys.executable).with_name("minidl"))
     subprocess.run([command, *words], check=True, cwd=ROOT)
+
+
+def mpiexec(ranks: int, program: str, *arguments: object, timeout: float = 600) -> None:
+    """Run `minidl` or `python` on so many ranks; stop the page if that fails or never ends."""
+    words = _words(arguments)
+    print(f"$ mpiexec -n {ranks} {program}", *words, flush=True)
+    command = [find_mpiexec(), "-n", str(ranks), str(Path(sys.executable).with_name(program))]
+    # Open MPI wants to be asked for more ranks than cores.
+    environment = {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", **os.environ}
+    subprocess.run([*command, *words], check=True, cwd=ROOT, env=environment, timeout=timeout)
+
+
+def _words(arguments: tuple[object, ...]) -> list[str]:
+    return [str(word.relative_to(ROOT) if isinstance(word, Path) else word) for word in arguments]
 
 
 def events(kind: str) -> Path:

@@ -85,8 +85,9 @@ class Strategy:
         self.broadcasts: dict[Layer, MPI.Request] = {}
         holders = roles.holders([layer.parameters.size for layer in self.layers])
         self.holder = dict(zip(self.layers, holders, strict=True))
-        self.gradients = {layer: Parcel(layer.parameters) for layer in self.layers}
-        self.answers = {layer: Parcel(layer.parameters) for layer in self.layers}
+        exchanging = self.layers if comm.rank == self.root < roles.workers else []
+        self.gradients = {layer: Parcel(layer.parameters) for layer in exchanging}
+        self.answers = {layer: Parcel(layer.parameters) for layer in exchanging}
         self.served = {
             number: ServedLayer(
                 number,

@@ -1,4 +1,4 @@
-"""A rank that is slow on purpose is named, by what it was doing, and only where it was waited for."""
+"""A rank that is slow on purpose is named where it was waited for, by what it was doing."""
 
 import json
 
