@@ -1,5 +1,59 @@
-"""``python -m minidl``: the command, by the interpreter that is named."""
+"""``minidl``, or ``python -m minidl``: the command, and how it ends when something is wrong."""
 
-from .cli import main
+from __future__ import annotations
 
-main()
+import os
+import signal
+import sys
+
+from cyclopts import CycloptsError
+
+from .cli import app
+from .errors import AgreedError, UserError
+
+
+def main() -> None:
+    """Run the command; turn every error that is the user's into one line and status 2."""
+    if _launcher_rank() > 0:
+        # Ctrl-C reaches all ranks; the first knows what was saved, says it, and ends the others.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        app(exit_on_error=False, print_error=False)
+    except AgreedError as error:
+        _say(error)
+        sys.exit(2)
+    except CycloptsError as error:
+        if _launcher_rank() == 0:
+            _say(" ".join(str(error).split()))
+        sys.exit(2)
+    except UserError as error:
+        _leave(error, 2)
+    except KeyboardInterrupt as interrupt:
+        _leave(interrupt if str(interrupt) else "interrupted", 130)
+
+
+def _say(message: object) -> None:
+    if str(message):
+        print(f"minidl: {message}", file=sys.stderr)
+
+
+def _leave(message: object, status: int) -> None:
+    """End this process, and every other rank of the run if there is one."""
+    parallel = sys.modules.get("minidl.parallel")
+    if parallel or _launcher_rank() == 0:
+        _say(message)
+    if parallel:
+        parallel.abort(status)
+    sys.exit(status)
+
+
+def _launcher_rank() -> int:
+    """The rank of this process, also where MPI has not been started: launchers tell it to each."""
+    for name in ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import time
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, ArgumentCollection, CycloptsError, Group, Parameter, Token
+from cyclopts import App, ArgumentCollection, Group, Parameter, Token
 from rich.console import Console
 
 from . import __version__, model
-from .errors import AgreedError, UserError
+from .errors import UserError
 from .run import read_settings
 from .settings import Settings
 
@@ -345,45 +342,3 @@ def info() -> None:
 
 
 app["train"].config = app["compare"].config = (complete,)
-
-
-def main() -> None:
-    """Run the command; turn every error that is the user's into one line and status 2."""
-    try:
-        app(exit_on_error=False, print_error=False)
-    except AgreedError as error:
-        _say(error)
-        sys.exit(2)
-    except CycloptsError as error:
-        if _launcher_rank() == 0:
-            _say(" ".join(str(error).split()))
-        sys.exit(2)
-    except UserError as error:
-        _leave(error, 2)
-    except KeyboardInterrupt as interrupt:
-        _leave(interrupt if str(interrupt) else "interrupted", 130)
-
-
-def _say(message: object) -> None:
-    if str(message):
-        print(f"minidl: {message}", file=sys.stderr)
-
-
-def _leave(message: object, status: int) -> None:
-    """End this process, and every other rank of the run if there is one."""
-    parallel = sys.modules.get("minidl.parallel")
-    if status == 130 and _launcher_rank() > 0:
-        time.sleep(2)  # all ranks get the signal; the first knows what was saved, and ends the rest
-    if parallel or _launcher_rank() == 0:
-        _say(message)
-    if parallel:
-        parallel.abort(status)
-    sys.exit(status)
-
-
-def _launcher_rank() -> int:
-    """The rank of this process, also where MPI has not been started: launchers tell it to each."""
-    for name in ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID"):
-        if name in os.environ:
-            return int(os.environ[name])
-    return 0
