@@ -16,6 +16,7 @@ from launch import minidl
 
 from minidl import checkpoint, record
 from minidl.run import read_log
+from minidl.stopwatch import ACTIVITIES
 from minidl_models import hep
 
 SMALL = ("--width", 4)
@@ -170,6 +171,43 @@ def test_staleness_is_in_the_log_and_the_record(tmp_path, events):
         mean = sum(int(staleness) * count for staleness, count in logged[name].items()) / 30
         assert mean == pytest.approx(whole.staleness(number).mean())
         assert 1 < mean < 3  # two others; the first round is fresher
+
+
+SLOW_TO_JUDGE = """
+import time
+from minidl_models.hep import *
+
+def metrics(output, target):
+    time.sleep(0.1)
+    return {}
+"""
+
+
+@pytest.mark.parametrize("name", ["async", "hybrid"])
+def test_validation_does_not_stop_the_other_group(tmp_path, events, name):
+    ranks, flags = LAYOUTS[name]
+    (tmp_path / "judge.py").write_text(SLOW_TO_JUDGE)
+    flags = (*SMALL, "--strategy", name, *flags, "--epochs", 3, "--batch-size", 4, "--out", "run")
+    done = minidl(
+        "train",
+        "judge",
+        "--data",
+        events,
+        "--validation",
+        events,
+        *flags,
+        ranks=ranks,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    iterations = [e for e in read_log(tmp_path / "run") if e["event"] == "iteration"]
+    whole = record.load(tmp_path / "run")
+    judging = whole.spans[whole.groups.index(1)]  # its turn comes first
+    judging = judging[judging["activity"] == ACTIVITIES.index("validate")]
+    start, end = judging["start"].min(), judging["end"].max()
+    assert end - start > 0.4
+    assert [e for e in iterations if e["group"] == 0 and start < e["seconds"] < end]
+    assert not [e for e in iterations if e["group"] == 1 and start < e["seconds"] < end]
 
 
 @pytest.mark.parametrize("name", ["sync", "async", "hybrid"])

@@ -1,5 +1,6 @@
 """The tutorials run from start to end, write their pictures, and what they print is true."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -7,8 +8,12 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from launch import mpiexec
+
+from minidl import record
+from minidl.parallel import hybrid, sync
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "tutorials"
@@ -111,6 +116,47 @@ def test_the_same_on_many_ranks(ranks):
         assert (len(before), len(after)) == (ranks, 1)
         assert "dealt [2 1]" in printed
         assert all(bandwidth > 0 for bandwidth in numbers("µs, bandwidth", printed))
+
+
+@needs_events
+def test_groups():
+    printed = run("06", ["staleness"])
+    assert "G = 2: [0, 1, 2]  [3, 4, 5], servers [6, 7]" in printed
+    assert "6 workers, which cannot be dealt to 4 equal groups" in printed
+    for when, apart in (("start", False), ("five steps", True), ("stop", False)):
+        inside, between = re.search(
+            rf"after {when} *: inside .* (\S+), between .* (\S+)", printed
+        ).groups()
+        assert float(inside) == 0
+        assert (float(between) > 0) == apart
+    moved = number("training moved a parameter by up to", printed)
+    assert number("one group and sync differ by at most", printed) < 1e-3 * moved
+    output = TUTORIALS / "output" / "small"
+    rows = re.findall(
+        r"G = (\d): +(\d+) .*?(\d+) updates, staleness ([\d.]+) .* most (\d+)", printed
+    )
+    assert [int(row[0]) for row in rows] == [1, 2, 4]
+    for groups, samples, updates, mean, most in rows:
+        groups, updates = int(groups), int(updates)
+        of_run = record.load(output / f"06_{groups}_groups").updates
+        staleness = of_run["made"] - 1 - of_run["read"]
+        layers = len(np.unique(of_run["layer"]))
+        assert len(of_run) == updates * layers == 10 * groups * layers
+        assert int(samples) * groups == 12
+        assert float(mean) == pytest.approx(staleness.mean(), abs=0.006)
+        assert staleness.mean() <= groups - 1
+        assert int(most) == staleness.max()
+    assert re.search(r"different versions: \d+ of 40\n", printed)
+    assert number("async_ps.py and hybrid.py  : similarity", printed) > 0.7
+    assert "three strategies side by side" in (output / "06_side_by_side.html").read_text().lower()
+    methods = [name for name in vars(hybrid.Strategy) if name.startswith("_")]
+    assert all(
+        f"    def {name}(" in printed for name in methods if "ready" in name or "needed" in name
+    )
+    for call in ("Iallreduce", "Ireduce", "broadcast"):  # what the page says about the strategy
+        assert call in inspect.getsource(hybrid)
+    assert inspect.getsource(hybrid).count("Iallreduce(") == 1
+    assert inspect.getsource(sync).count("Iallreduce(MPI.IN_PLACE, layer.gradient)") == 1
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem[:2])

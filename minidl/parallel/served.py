@@ -106,6 +106,8 @@ class ServedLayer:
 
     def _within_bound(self, group: int) -> bool:
         """Whether all others can still be applied in time after this group's: oldest first."""
+        bound = self.staleness_bound
+        if bound is None:
+            return True
         others = sorted(version for other, version in self.reading.items() if other != group)
-        latest = max((self.version + 1 + n - read for n, read in enumerate(others)), default=0)
-        return self.staleness_bound is None or latest <= self.staleness_bound
+        return all(self.version + 1 + n - read <= bound for n, read in enumerate(others))
