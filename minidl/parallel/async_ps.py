@@ -24,7 +24,7 @@ Source: Deep Learning at 15PF, section III: the asynchronous part, with a server
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from mpi4py import MPI
@@ -34,11 +34,9 @@ from minidl.objective import Batch, Objective
 from minidl.optim import Optimizer
 from minidl.parallel.parcel import Parcel
 from minidl.parallel.served import ServedLayer
+from minidl.parallel.server import leave, serve
 from minidl.roles import Roles
 from minidl.stopwatch import Stopwatch
-
-LEAVING = 32767  # tag of a worker's last message; every other tag is the number of a layer
-NOTHING = np.empty(0, np.uint8)
 
 
 class Strategy:
@@ -92,7 +90,6 @@ class Strategy:
             for layer, number in self.number.items()
             if self.holder[layer] == comm.rank
         }
-        self.sent: dict[tuple[int, int], MPI.Request] = {}
 
     def start(self) -> None:
         """Give every rank the parameters of rank 0."""
@@ -140,40 +137,13 @@ class Strategy:
     def stop(self) -> None:
         """After a worker's last step: every rank ends with the final network."""
         self.gather()
-        for server in range(self.roles.workers, self.roles.ranks):
-            self.comm.Send(NOTHING, server, LEAVING)
+        leave(self.comm, self.roles)
         self._take_final()
 
     def serve(self) -> None:
-        """Be a server, until every worker has left: update and answer, first come first served."""
-        present, status = set(range(self.roles.groups)), MPI.Status()
-        while present:
-            with self.stopwatch("idle"):
-                self.comm.Probe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)
-            source, number = status.Get_source(), status.Get_tag()
-            group = self.roles.group(source)
-            if number == LEAVING:
-                self.comm.Recv(NOTHING, source, LEAVING)
-                present.remove(group)
-                for served in self.served.values():
-                    self._answer(served.number, served.leave(group))
-            else:
-                # Its answer to the last gradient has arrived: this one was computed on it.
-                self.sent.get((number, group), MPI.REQUEST_NULL).Wait()
-                with self.stopwatch("wait", number, source):
-                    self.comm.Recv(self.served[number].parcels[group].message, source, number)
-                with self.stopwatch("update", number, source):
-                    self._answer(number, self.served[number].receive(group))
-        for request in self.sent.values():
-            request.Wait()
+        """Be a server until every worker has left; end with the final network, too."""
+        serve(self.comm, self.roles, self.served, self.stopwatch)
         self._take_final()
-
-    def _answer(self, number: int, groups: Iterator[int]) -> None:
-        """Send a layer's parameters to each group, right after the update that it asked for."""
-        for group in groups:
-            parcel, root = self.served[number].parcels[group], self.roles.root(group)
-            with self.stopwatch("send", number, root):
-                self.sent[number, group] = self.comm.Isend(parcel.message, root, number)
 
     def _take_final(self) -> None:
         """Every rank takes the parameters that the servers ended with.

@@ -5,12 +5,10 @@ of the layer, the number of updates it had then; the updates that others made si
 *staleness*. Servers know no iterations and never wait for a layer of another server, so that the
 layers of one forward pass may have different versions, each counted by itself.
 
-No messages are sent here: ``async_ps.py`` and ``hybrid.py`` do that.
+No messages are sent here: ``server.py`` does that.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -74,10 +72,11 @@ class ServedLayer:
         self.held: list[int] = []  # groups whose gradients are not applied yet, first come first
         self.updates: list[tuple[int, int, int, int]] = []
 
-    def receive(self, group: int) -> Iterator[int]:
+    def receive(self, group: int) -> list[int]:
         """Take the gradient in the group's parcel, and apply what may be applied.
 
-        Yields each group the moment that its parcel holds the answer: the new parameters.
+        Returns the groups whose parcels now hold their answers, the parameters right after the
+        update that their gradients made.
         """
         if self.parcels[group].version != self.reading[group]:
             raise RuntimeError(
@@ -85,14 +84,15 @@ class ServedLayer:
                 f"{self.parcels[group].version}, but was last sent {self.reading[group]}"
             )
         self.held.append(group)
-        yield from self._apply()
+        return self._apply()
 
-    def leave(self, group: int) -> Iterator[int]:
-        """Expect nothing more of a group. Yields as ``receive`` does."""
+    def leave(self, group: int) -> list[int]:
+        """Expect nothing more of a group. Returns what ``receive`` does."""
         del self.reading[group]
-        yield from self._apply()
+        return self._apply()
 
-    def _apply(self) -> Iterator[int]:
+    def _apply(self) -> list[int]:
+        answered = []
         while (group := next(filter(self._within_bound, self.held), None)) is not None:
             self.held.remove(group)
             parcel, staleness = self.parcels[group], self.version - self.reading[group]
@@ -102,7 +102,8 @@ class ServedLayer:
             self.updates.append((self.number, group, self.reading[group], self.version))
             self.reading[group] = parcel.version = self.version
             np.copyto(parcel.values, self.optimizer.parameters)
-            yield group
+            answered.append(group)
+        return answered
 
     def _within_bound(self, group: int) -> bool:
         """Whether all others can still be applied in time after this group's: oldest first."""

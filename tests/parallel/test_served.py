@@ -27,7 +27,8 @@ def serve(groups, arrivals, bound=None, scale=False):
         for group in answered:
             waiting.discard(group)
             answers.append((group, served.parcels[group].version))
-            assert served.parcels[group].values == served.optimizer.parameters
+        if answered:
+            assert served.parcels[answered[-1]].values == served.optimizer.parameters
 
     for group in arrivals:
         if group not in waiting:
@@ -91,9 +92,9 @@ def test_the_learning_rate_falls_with_staleness(schedule):
 
 def test_a_fast_group_is_held_until_the_slow_one_has_answered():
     served = ServedLayer(0, SGD(np.zeros(1), 1.0), groups=2, staleness_bound=1)
-    assert list(served.receive(0)) == [0]
-    assert list(served.receive(0)) == []  # group 1's gradient would be two updates stale
-    assert list(served.receive(1)) == [1, 0]
+    assert served.receive(0) == [0]
+    assert served.receive(0) == []  # group 1's gradient would be two updates stale
+    assert served.receive(1) == [1, 0]
     assert [made - 1 - read for _, _, read, made in served.updates] == [0, 1, 1]
 
 
@@ -101,4 +102,4 @@ def test_a_gradient_of_a_version_that_was_not_sent_is_refused():
     served = ServedLayer(3, SGD(np.zeros(1), 1.0), groups=2)
     served.parcels[1].version = 7
     with pytest.raises(RuntimeError, match=r"layer 3: group 1 computed on version 7.*sent 0"):
-        list(served.receive(1))
+        served.receive(1)
