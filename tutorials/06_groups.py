@@ -347,6 +347,7 @@ print(f"forward passes with layers of different versions: {mixed} of {passes}")
 # ## What to read next
 #
 # `minidl/parallel/hybrid.py` as a whole, with the picture at its top; `minidl/parallel/server.py`
-# and `minidl/parallel/served.py`, what a server does and the rules that it follows; `minidl/parallel/parcel.py`, what travels; and
-# `minidl/roles.py`. `tests/parallel/test_strategies.py` checks on many layouts that every gradient
-# makes one update, and `tests/parallel/test_outline.py` that the three files keep their outline.
+# and `minidl/parallel/served.py`, what a server does and the rules that it follows;
+# `minidl/parallel/parcel.py`, what travels; and `minidl/roles.py`.
+# `tests/parallel/test_strategies.py` checks on many layouts that every gradient makes one update,
+# and `tests/parallel/test_outline.py` that the three files keep their outline.
