@@ -114,6 +114,10 @@ class Training:
         else:
             self._work(run, log)
             strategy.stop()
+            if strategy.group.rank == 0:
+                log.close()
+        if self.roles.servers:
+            strategy.finish()
         if self.validation:
             event = self._validated(comm, self.iterations)
             if comm.rank == 0:
@@ -198,8 +202,6 @@ class Training:
             if self.group == 0 and iteration % self.settings.checkpoint_every == 0:
                 strategy.gather()
                 self._save(run, iteration)
-        if is_root:
-            log.close()
 
     def _validated(self, comm: MPI.Intracomm, iteration: int) -> Event:
         figures = self.validate(comm)

@@ -121,16 +121,21 @@ def plan(training: Training) -> list[str]:
     passes = f" in each of {settings.accumulate} passes" if settings.accumulate > 1 else ""
     parts = []
     if settings.strategy == "hybrid":
-        parts.append(f"{roles.groups} groups of {roles.group_size}")
+        parts.append(f"{counted(roles.groups, 'group')} of {roles.group_size}")
     if roles.servers:
-        parts.append(f"{roles.servers} {'servers' if roles.servers > 1 else 'server'}")
+        parts.append(counted(roles.servers, "server"))
     return [
         f"{len(training.dataset):,} samples, {training.batches.per_epoch} iterations an epoch,"
         f" {training.iterations} iterations, {training.iterations * roles.groups} updates.",
-        f"{settings.strategy}, {roles.ranks} {'rank' if roles.ranks == 1 else 'ranks'}"
+        f"{settings.strategy}, {counted(roles.ranks, 'rank')}"
         f"{' (' + ', '.join(parts) + ')' if parts else ''}:"
         f" batches of {settings.batch_size} per worker{passes}, {update} per update.",
     ]
+
+
+def counted(number: int, thing: str) -> str:
+    """``2, "rank"`` as "2 ranks"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def rehearse(training: Training, console: Console | None) -> None:
@@ -139,9 +144,13 @@ def rehearse(training: Training, console: Console | None) -> None:
     strategy.start()
     if training.group < 0:
         strategy.serve()
+    else:
+        loss = strategy.step(next(training.batches_from(0)))
+        strategy.stop()
+    if roles.servers:
+        strategy.finish()
+    if training.group < 0:
         return
-    loss = strategy.step(next(training.batches_from(0)))
-    strategy.stop()
     if not math.isfinite(loss):
         raise UserError(f"the first step's loss is {loss}")
     if console is None:

@@ -123,7 +123,7 @@ def test_groups():
     printed = run("06", ["staleness"])
     assert "G = 2: [0, 1, 2]  [3, 4, 5], servers [6, 7]" in printed
     assert "6 workers, which cannot be dealt to 4 equal groups" in printed
-    for when, apart in (("start", False), ("five steps", True), ("stop", False)):
+    for when, apart in (("start", False), ("five steps", True), ("finish", False)):
         inside, between = re.search(
             rf"after {when} *: inside .* (\S+), between .* (\S+)", printed
         ).groups()

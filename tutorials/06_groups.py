@@ -111,9 +111,10 @@ else:
     strategy.gather()
     stepped = parameters()
     strategy.stop()
+strategy.finish()
 stopped = parameters()
 
-for when, vector in (("start", started), ("five steps", stepped), ("stop", stopped)):
+for when, vector in (("start", started), ("five steps", stepped), ("finish", stopped)):
     rows = np.empty((comm.size, vector.size), np.float32)  # one a rank
     comm.Gather(vector, rows, root=0)
     if comm.rank == 0:
@@ -277,7 +278,7 @@ for first, second in ((sync, async_ps), (sync, hybrid_file), (async_ps, hybrid_f
 # %% [markdown]
 # About two lines in three of `sync.py`, or more, return in the other files: the objects that a
 # strategy is made of, the step, the places where communication goes. What the others have more is,
-# in the first place, servers: `serve` and `_take_final`, which are the same in both, as is what a
+# in the first place, servers: `serve` and `finish`, which are the same in both, as is what a
 # server does, in `minidl/parallel/server.py`. To a server, a group is somebody who sends gradients
 # and wants parameters; how many ranks stand behind it does not matter.
 #

@@ -37,7 +37,7 @@ ABSENT = {
     ("sync.py", "_sum_ready"): "Nothing to pass on: all-reduce leaves the sum on every rank.",
     ("async_ps.py", "_sum_ready"): "No sum to wait for: `_gradient_ready` sends the gradient.",
     ("sync.py", "serve"): "No server: every rank makes the update, in `_parameters_needed`.",
-    ("sync.py", "_take_final"): "Nothing to fetch: every rank has the final network already.",
+    ("sync.py", "finish"): "Nothing to fetch: every rank has the final network already.",
 }
 DOCSTRING = re.compile('"""' + r"\w")  # its first line
 STYLES = [

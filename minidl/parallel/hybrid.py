@@ -184,19 +184,17 @@ class Strategy:
                 leaf.statistics /= self.group.size
 
     def stop(self) -> None:
-        """After a worker's last step: every rank ends with the final network."""
+        """After a worker's last step: tell the servers that no gradient follows."""
         self.gather()
         if self.comm.rank == self.root:
             leave(self.comm, self.roles)
-        self._take_final()
 
     def serve(self) -> None:
-        """Be a server until every group has left; end with the final network, too."""
+        """Be a server until every group has stopped."""
         serve(self.comm, self.roles, self.served, self.stopwatch)
-        self._take_final()
 
-    def _take_final(self) -> None:
-        """Every rank takes the parameters that the servers ended with.
+    def finish(self) -> None:
+        """Give every rank the final network, after ``stop`` and ``serve``.
 
         What layers gather without a gradient is averaged over the workers.
         """

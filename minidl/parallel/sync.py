@@ -115,5 +115,5 @@ class Strategy:
                 leaf.statistics /= self.group.size
 
     def stop(self) -> None:
-        """After the last step: every rank holds the final network."""
+        """After the last step: every rank has the final network."""
         self.gather()

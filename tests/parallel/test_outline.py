@@ -77,7 +77,7 @@ def test_a_lost_order_is_told(tmp_path):
 def test_public_methods():
     public = [[name for name in methods(tree) if not name.startswith("_")] for tree in TREES]
     assert public[0] == ["start", "step", "gather", "stop"]
-    assert public[1] == public[2] == [*public[0], "serve"]
+    assert public[1] == public[2] == [*public[0], "serve", "finish"]
 
 
 def test_signatures_are_equal_but_for_what_servers_are_told():
@@ -97,7 +97,7 @@ def test_what_should_be_equal_is_equal():
     assert ast.unparse(sync["start"]) == ast.unparse(hybrid["start"])
     assert ast.unparse(sync["gather"]) == ast.unparse(hybrid["gather"])
     assert body(asynchronous["serve"]) == body(hybrid["serve"])
-    assert ast.unparse(asynchronous["_take_final"]) == ast.unparse(hybrid["_take_final"])
+    assert ast.unparse(asynchronous["finish"]) == ast.unparse(hybrid["finish"])
 
 
 # Of sync.py by itself most lines return in the others; what these have more is their servers' part.

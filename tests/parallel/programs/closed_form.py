@@ -73,6 +73,8 @@ else:
                 assert strategy.answers[layer].version > versions[layer], "a step back"
                 versions[layer] = strategy.answers[layer].version
     strategy.stop()
+if roles.servers:
+    strategy.finish()
 for layer in strategy.layers:
     expected = -layer.number * sum(
         group_mean(group, iteration)

@@ -44,6 +44,8 @@ else:
     for _ in range(ITERATIONS):
         strategy.step([(np.empty(1), None)])
     strategy.stop()
+if roles.servers:
+    strategy.finish()
 for layer in strategy.layers:
     assert (layer.parameters == -layer.number * ITERATIONS * roles.groups).all()
 updates = updates_of(strategy)

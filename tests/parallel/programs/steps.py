@@ -60,6 +60,8 @@ else:
         else:
             losses[number] = strategy.step(batches)
     strategy.stop()
+if roles.servers:
+    strategy.finish()
 
 own = np.concatenate(
     [layer.parameters for layer in strategy.layers] + [leaf.statistics for leaf in network.leaves()]
