@@ -13,37 +13,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from minidl.stopwatch import Stopwatch
+from minidl.stopwatch import ACTIVITIES, Stopwatch
 from minidl.tables import plain_table
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-class Laps(Stopwatch):
-    """A stopwatch that also keeps the start and the end of every block, by its name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.laps: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-
-    @contextmanager
-    def __call__(self, activity: str) -> Iterator[None]:
-        """Time a block."""
-        start = self.clock()
-        with super().__call__(activity):
-            yield
-        self.laps[activity].append((start, self.clock()))
 
 
 @dataclass(frozen=True)
@@ -89,6 +72,12 @@ def command_line(text: str) -> argparse.ArgumentParser:
 def numbers(text: str) -> list[int]:
     """Read ``1,2,4``."""
     return [int(part) for part in text.split(",")]
+
+
+def spans_of(watch: Stopwatch, *activities: str) -> np.ndarray:
+    """Return when these activities went on, as an array of ``SPAN``."""
+    spans = watch.spans()
+    return spans[np.isin(spans["activity"], [ACTIVITIES.index(name) for name in activities])]
 
 
 def report(

@@ -25,7 +25,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from harness import Floor, command_line, numbers, on_ranks, report
+from harness import Floor, command_line, numbers, on_ranks, report, spans_of
 
 from minidl.tables import plain_table
 
@@ -71,7 +71,6 @@ def write_events(path: Path, samples: int, size: int) -> None:
 def work(arguments: argparse.Namespace, path: Path) -> None:
     """Train as one rank of the job; rank 0 prints every rank's times, iteration by iteration."""
     # Here and not above: the process that starts the jobs must not start MPI itself.
-    from harness import Laps
     from mpi4py import MPI
 
     from minidl import model
@@ -79,14 +78,14 @@ def work(arguments: argparse.Namespace, path: Path) -> None:
     from minidl.settings import Settings
     from minidl.train import Training
 
-    comm, watch = MPI.COMM_WORLD, Laps()
+    comm = MPI.COMM_WORLD
     settings = Settings(
         data=(path,),
         batch_size=arguments.batch_size,
         width=arguments.width,
         iterations=arguments.iterations,
     )
-    training = Training(comm, settings, model.load("hep"), watch)
+    training = Training(comm, settings, model.load("hep"))
 
     start, count = time.perf_counter(), 10
     for _ in prepared(training.dataset, training.batches, training.model.prepare, 0, count):
@@ -95,8 +94,9 @@ def work(arguments: argparse.Namespace, path: Path) -> None:
 
     # Without a run's folder no log is kept; the stopwatch has its numbers, on every rank.
     training.run(None, lambda event: None)
-    loads = np.diff(watch.laps["load"], axis=1)[WARM_UP:, 0]
-    ends = np.array(watch.laps["load"])[WARM_UP - 1 :, 1]
+    spans = spans_of(training.stopwatch, "load")
+    loads = (spans["end"] - spans["start"])[WARM_UP:]
+    ends = spans["end"][WARM_UP - 1 :]
     everyone = np.empty((comm.size, len(loads)))
     comm.Gather(loads, everyone)
     shortest = np.array(alone)

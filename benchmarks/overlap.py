@@ -7,7 +7,9 @@ Measured: a step's exposed communication, from the moment at which the last rank
 backward to the moment at which every rank has all sums. The library's synchronous strategy takes
 turns with a variant that starts to sum when backward is over (afterwards.py); hidden is the share
 of the variant's exposed time that the strategy saves. The moments are times of the one monotonic
-clock that processes of a machine share.
+clock that processes of a machine share. Every step starts with nothing under way, and ends with
+its update: what the next forward would hide of the rest, waiting for a layer's sum only where it
+needs the layer, is not counted.
 
 Hidden time is not saved time; the ratio of whole steps says what is saved. A non-blocking
 collective makes progress only while its rank is inside a call of MPI, because nobody else is there
@@ -26,7 +28,7 @@ import json
 from typing import Any
 
 import numpy as np
-from harness import Spread, command_line, on_ranks, report
+from harness import Spread, command_line, on_ranks, report, spans_of
 
 from minidl.tables import plain_table
 
@@ -67,32 +69,42 @@ def build(name: str, batch_size: int, generator: np.random.Generator) -> tuple[A
 def work(arguments: argparse.Namespace) -> None:
     """Take turns as one rank of the job; rank 0 prints what was exposed, and the steps' length."""
     # Here and not above: the process that starts the jobs must not start MPI itself.
-    from afterwards import Afterwards, Overlapped
-    from harness import Laps
+    from afterwards import Afterwards
     from mpi4py import MPI
 
     from minidl.losses import softmax_cross_entropy
+    from minidl.objective import Objective
     from minidl.optim import SGD
+    from minidl.parallel.sync import Strategy
+    from minidl.roles import Roles
+    from minidl.stopwatch import Stopwatch
 
-    comm, watch = MPI.COMM_WORLD, Laps()
+    comm, watch = MPI.COMM_WORLD, Stopwatch()
     generator = np.random.default_rng(comm.rank)
     net, x = build(arguments.worker, arguments.batch_size, generator)
     labels = generator.integers(0, 2, len(x))
 
-    def turn(strategy: Overlapped) -> tuple[float, float]:
+    def turn(strategy: Strategy) -> tuple[float, float]:
         comm.Barrier()
-        watch.laps.clear()
-        strategy.step(x, labels)
-        began, sums = watch.laps["compute"][0][0], watch.laps["wait"][0][1]
-        latest = np.array([strategy.backward_ended, sums, watch.laps["compute"][-1][1]])
+        watch.restart()
+        strategy.step([(x, labels)])
+        MPI.Request.Waitall(list(strategy.requests.values()))
+        has_sums = watch.now()
+        strategy.gather()
+        ended = watch.now()
+        sends = spans_of(watch, "send")
+        through = sends[sends["layer"] == 0]["start"][0]  # both send the first layer's right then
+        latest = watch.zero + np.array([through, has_sums, ended])
         comm.Allreduce(MPI.IN_PLACE, latest, MPI.MAX)
-        first = np.array(began)
+        first = np.array(watch.zero)
         comm.Allreduce(MPI.IN_PLACE, first, MPI.MIN)
         return latest[1] - latest[0], latest[2] - float(first)
 
+    roles, objective = Roles(comm.size, groups=1, servers=0), Objective(net, softmax_cross_entropy)
+    kinds = {"overlapped": Strategy, "afterwards": Afterwards}
     strategies = {
-        kind.__name__.lower(): kind(comm, net, softmax_cross_entropy, lambda p: SGD(p, 1e-4), watch)
-        for kind in (Overlapped, Afterwards)
+        name: kind(comm, roles, objective, lambda p: SGD(p, 1e-4), watch)
+        for name, kind in kinds.items()
     }
     turns: dict[str, list[tuple[float, float]]] = {name: [] for name in strategies}
     for _ in range(1 + arguments.repetitions):

@@ -4,9 +4,9 @@
     python benchmarks/ranks.py --ranks 1,2,4 --size 64 --width 32
 
 Measured: the images a second of all ranks together, each with its own batch of random images, at
-one thread a rank and with nothing pinned: steps between two barriers, after one that allocates.
-One rank and several take turns, each turn a job of its own under mpiexec; each turn gives one
-ratio. More ranks than cores share them, and are measured without a floor.
+one thread a rank and with nothing pinned: steps and their updates between two barriers, after one
+that allocates. One rank and several take turns, each turn a job of its own under mpiexec; each turn
+gives one ratio. More ranks than cores share them, and are measured without a floor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from typing import Any
 
 import numpy as np
@@ -51,8 +50,10 @@ def work(arguments: argparse.Namespace) -> None:
     from mpi4py import MPI
 
     from minidl.losses import softmax_cross_entropy
+    from minidl.objective import Objective
     from minidl.optim import Adam
     from minidl.parallel.sync import Strategy
+    from minidl.roles import Roles
     from minidl.stopwatch import Stopwatch
     from minidl_models.hep.network import network
 
@@ -62,17 +63,18 @@ def work(arguments: argparse.Namespace) -> None:
     net = network(shape, generator, width=arguments.width)
     x = generator.standard_normal((arguments.batch_size, *shape), np.float32)
     labels = generator.integers(0, 2, len(x))
-    watch = Stopwatch()
-    strategy = Strategy(comm, net, softmax_cross_entropy, Adam, watch)
+    watch, roles = Stopwatch(), Roles(comm.size, groups=1, servers=0)
+    strategy = Strategy(comm, roles, Objective(net, softmax_cross_entropy), Adam, watch)
     strategy.start()
-    strategy.step(x, labels)
-    watch.seconds.clear()
+    strategy.step([(x, labels)])
+    strategy.gather()
     comm.Barrier()
-    start = time.perf_counter()
+    watch.restart()
     for _ in range(arguments.steps):
-        strategy.step(x, labels)
+        strategy.step([(x, labels)])
+    strategy.gather()
     comm.Barrier()
-    seconds = time.perf_counter() - start
+    seconds = watch.now()
     if comm.rank == 0:
         images = arguments.steps * len(x) * comm.size
         rate, waiting = images / seconds, watch.seconds["wait"] / seconds

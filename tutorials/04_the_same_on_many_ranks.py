@@ -25,10 +25,13 @@ from mpi4py import MPI
 from page import SMALL, events, show
 
 from minidl.data import Batches, Dataset
+from minidl.objective import Objective
 from minidl.optim import SGD
 from minidl.parallel import sync
+from minidl.roles import Roles
 from minidl.stopwatch import Stopwatch
 from minidl.threads import one_thread_a_rank
+from minidl.trace import COLOURS
 from minidl_models import hep
 
 comm = MPI.COMM_WORLD
@@ -183,8 +186,9 @@ say(inspect.getsource(sync.Strategy.start))
 def build(comm, seed, dtype=np.float32, kind=sync.Strategy):
     """A network and the synchronous strategy around it."""
     network = hep.network(shape, np.random.default_rng(seed), width=WIDTH, dtype=dtype)
+    roles = Roles(comm.size, groups=1, servers=0)  # every rank computes, in one group
     make_optimizer = partial(SGD, learning_rate=0.02, momentum=0.9)
-    return kind(comm, network, hep.loss, make_optimizer, Stopwatch())
+    return kind(comm, roles, Objective(network, hep.loss), make_optimizer, Stopwatch())
 
 
 def on_every_rank(value):
@@ -213,28 +217,54 @@ step = inspect.getsource(sync.Strategy.step)
 say(step[: step.index('"""')] + "    ..." + step[step.rindex('"""') + 3 :])
 
 # %% [markdown]
-# - `loss, dy`: forward, as on page 3, on this rank's own samples.
-# - `total`: two numbers that have to be added up over all ranks, too: the sum of the losses, and
-#   the number of samples. `Iallreduce` is the *non-blocking* all-reduce: it starts and returns at
-#   once, with a request that says later when it is done.
-# - `backward(dy, announce=...)`: backward calls `_gradient_ready` for each layer, the moment its
-#   gradient is complete (page 1).
-# - `Waitall`: now all sums must be there. This is where everyone waits for everyone.
-# - `layer.gradient /= total[1]`: *the* division, by the samples of all ranks; the only one.
-# - `optimizer.step`: all ranks hold the same gradient and the same parameters, make the same
-#   update, and hold the same parameters again. Nobody has to send any.
+# - `objective.forward`: forward and loss, as on page 3, on this rank's own samples. `total` is two
+#   numbers: the sum of their losses, and how many they are. (`batches` is a list, so that an update
+#   can see more samples than fit into memory at once. Here it has one entry.)
+# - `Iallreduce` is the *non-blocking* all-reduce: it starts and returns at once, with a request
+#   that says later when it is done. The two numbers have to be added up over all ranks, too.
+#   (`group` is a communicator of the ranks that train in step: here, of all ranks.)
+# - `objective.backward` calls `_gradient_ready` for each layer, the moment its gradient is complete
+#   (page 1). Before that, it multiplies the gradient by the number of this rank's samples, which
+#   makes the mean over them a sum.
+# - `summed.Wait()`: now the two numbers are those of all ranks; one divided by the other is the
+#   mean loss.
+# - `stopwatch` measures what the time is spent on; more on that below.
 
 # %%
 say(inspect.getsource(sync.Strategy._gradient_ready))
 
 # %% [markdown]
-# - `layer.gradient *= self.samples` makes the mean over this rank's samples a sum. With the
-#   division above, this is the mean of sums; a rank without any samples counts for nothing.
 # - `Iallreduce(MPI.IN_PLACE, layer.gradient)`: one layer is one vector is one message. It travels
 #   while backward computes the next layer.
-# - `Testall`: asks whether the messages are through. The answer is not used; the point is to *ask*.
+# - `Test`: asks whether a message is through. The answer is not used; the point is to *ask*.
 #   Usually nobody works on a message unless some MPI function is being called, and the next layer's
 #   products are no such function.
+#
+# The step ends without an update. The sums may still be under way, and nobody needs them yet: the
+# *next* forward does, layer by layer. Right before it uses a layer's parameters it calls
+# `_parameters_needed` (that is the `require=` above):
+
+# %%
+say(inspect.getsource(sync.Strategy._parameters_needed))
+
+# %% [markdown]
+# - `Wait`: now the sum must be there, with every rank's gradient in it. This is where everyone
+#   waits for everyone.
+# - `layer.gradient /= float(self.total[1])`: *the* division, by the samples of all ranks; the only
+#   one. This is the mean of sums; a rank without any samples counts for nothing.
+# - `optimizers[layer].step`: all ranks hold the same gradient and the same parameters, make the
+#   same update, and hold the same parameters again. Nobody has to send any.
+#
+# While the first layers compute, the sums of the last ones may still travel. To look at the
+# parameters between two steps, complete the update first. `gather` does:
+
+# %%
+gather = inspect.getsource(sync.Strategy.gather)
+say(gather[: gather.index('"""')] + "    ..." + gather[gather.rindex('"""') + 3 :])
+
+# %% [markdown]
+# (`statistics` are what a layer gathers without a gradient, as batch normalisation does. This
+# network has none.)
 #
 # ## P ranks make what one makes
 #
@@ -254,8 +284,9 @@ def train(comm, batch_size, updates):
     for iteration in range(batches.per_epoch - updates, batches.per_epoch):
         indices, chances = batches[iteration]
         x, label = hep.prepare(dataset.read(indices), chances)
-        losses.append(strategy.step(x.astype(np.float64), label))
+        losses.append(strategy.step([(x.astype(np.float64), label)]))
         sizes.append(len(x))
+    strategy.gather()
     return parameters(strategy), np.array(losses), sizes
 
 
@@ -351,9 +382,11 @@ if comm.rank == 0 and measured:
 #
 # ## What it costs: waiting
 #
-# The strategy's stopwatch tells compute from waiting. And since communication is started by
-# `_gradient_ready` alone, three lines make the same strategy without its overlap: they start no
-# message before backward is over.
+# The strategy's stopwatch tells three activities apart. *Compute* is forward, backward and the
+# update. *Send* is to start messages and to ask after them. *Wait* is what is left of their way
+# when their content is needed. And since communication is started by `_gradient_ready` alone, five
+# lines make the same strategy without its overlap: they start no message before backward is over,
+# and let nothing go on before all are through.
 
 
 # %%
@@ -364,48 +397,60 @@ class Afterwards(sync.Strategy):
         if layer is self.layers[0]:
             for ready in reversed(self.layers):
                 super()._gradient_ready(ready)
+            with self.stopwatch("wait"):
+                MPI.Request.Waitall(list(self.requests.values()))
 
 
+# %% [markdown]
+# The two take turns. A turn is some steps and a `gather`, so that nothing is under way when it is
+# the other's turn.
+
+# %%
 batches = Batches(len(dataset), BATCH, comm.rank, comm.size, seed=1)
-x, label = hep.prepare(dataset.read(batches[0][0]), None)
-turns = 5 if SMALL else 40
-spent = {}
+batch = hep.prepare(dataset.read(batches[0][0]), None)
+turns, steps = (5, 2) if SMALL else (20, 5)
+activities = ("compute", "send", "wait")
 strategies = {
     "overlapped": build(comm, seed=1),
     "afterwards": build(comm, seed=1, kind=Afterwards),
 }
+spent = {name: [] for name in strategies}
 for turn in range(turns + 1):  # the first one allocates memory
     for name in sorted(strategies, reverse=turn % 2 == 1):  # nobody is always the first
         strategy = strategies[name]
         comm.Barrier()
-        before = strategy.stopwatch.seconds.copy()
-        strategy.step(x, label)
+        strategy.stopwatch.restart()
+        for _ in range(steps):
+            strategy.step([batch])
+        with strategy.stopwatch("compute"):  # but for the waits inside, which have their own name
+            strategy.gather()
         if turn:
-            row = [strategy.stopwatch.seconds[part] - before[part] for part in ("compute", "wait")]
-            spent.setdefault(name, []).append(row)
+            spent[name].append([strategy.stopwatch.seconds[part] / steps for part in activities])
 
 # %%
 for name, rows in spent.items():
-    compute, wait = 1e3 * np.median(rows, axis=0)
-    step_time = 1e3 * np.median(np.sum(rows, axis=1))
-    waits, steps = on_every_rank(wait), on_every_rank(step_time)
-    spent[name] = (on_every_rank(compute), waits)
-    say(f"{name}: a step takes {steps.max():.1f} ms")
-    say(f"            share waited, by rank: {(100 * waits / steps).round(1)} %")
+    step_time = on_every_rank(1e3 * np.median(np.sum(rows, axis=1)))
+    parts = np.stack([on_every_rank(1e3 * part) for part in np.median(rows, axis=0)])
+    spent[name] = parts
+    say(f"{name}: a step takes {step_time.max():.1f} ms")
+    for part, of_ranks in zip(activities[1:], parts[1:], strict=True):
+        say(f"            share of {part}, by rank: {(100 * of_ranks / step_time).round(1)} %")
 
 # %%
 if comm.rank == 0:
     figure = Figure(figsize=(7, 1.6 + 0.5 * comm.size), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for panel, (name, (compute, wait)) in zip(panels, spent.items(), strict=True):
-        panel.barh(range(comm.size), compute, color="#0072B2", label="compute")
-        panel.barh(range(comm.size), wait, left=compute, color="#E69F00", label="wait")
+    for panel, (name, parts) in zip(panels, spent.items(), strict=True):
+        left = np.zeros(comm.size)
+        for part, widths in zip(activities, parts, strict=True):
+            panel.barh(range(comm.size), widths, left=left, color=COLOURS[part], label=part)
+            left += widths
         panel.set(title=name, xlabel="milliseconds a step", yticks=range(comm.size))
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("rank")
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, loc="outside upper center", ncols=2)
+    figure.legend(handles, labels, frameon=False, loc="outside upper center", ncols=3)
     show(figure, "04_step")
 
 # %% [markdown]
@@ -417,7 +462,7 @@ if comm.rank == 0:
 #
 # On one machine, with messages of kilobytes, there is little to hide, and overlap is not free: the
 # additions inside a reduction are done by the same core, in the middle of backward, where they
-# count as compute. So do not be surprised if the two halves of the picture hardly differ, or differ
+# count as *send*. So do not be surprised if the two halves of the picture hardly differ, or differ
 # the other way round when the page is run again: it is mostly the operating system that decides
 # which rank is late. `benchmarks/overlap.py` compares larger networks, and repeats more often.
 #
@@ -440,7 +485,7 @@ if comm.rank == 0:
 #
 # ## What to read next
 #
-# `minidl/parallel/sync.py` as a whole, with the picture at its top; `minidl/parallel/__init__.py`
-# (what a strategy is, and how nobody is left waiting) and `agreement.py` (ranks that stop
-# together); `Batches` in `minidl/data.py`; and `benchmarks/ranks.py`, which measures how much
-# faster two ranks are than one.
+# `minidl/parallel/sync.py` as a whole, with the picture at its top; `minidl/objective.py` (the sums
+# over batches); `minidl/parallel/__init__.py` (what a strategy is, and how nobody is left waiting)
+# and `agreement.py` (ranks that stop together); `Batches` in `minidl/data.py`; and
+# `benchmarks/ranks.py`, which measures how much faster two ranks are than one.
