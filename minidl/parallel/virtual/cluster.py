@@ -1,0 +1,209 @@
+"""A cluster in one process: every rank of a program, under a virtual clock or in a chooser's hand.
+
+``VirtualCluster(4).run(program)`` calls ``program(comm)`` once a rank. Ranks are greenlets that run
+one at a time and leave off only inside a call of ``comm``, so that a run repeats to the bit.
+
+What happens next is decided in one of two ways:
+
+- by the clock: computing and messages take the time that a ``Machine`` says, and what is first in
+  virtual time happens first;
+- by a chooser: when no rank can go on, but some wait for a message from anybody, it picks which of
+  the messages that are there comes first. Nothing else that may happen in another order changes
+  what a program computes, so that all choices together are all that can happen.
+
+What MPI leaves to its user is checked: a deadlock is told as a story, as are collective calls that
+do not match, buffers that are changed while they travel, and messages that nobody receives.
+
+Related: SMPI and Mc SimGrid run and check C programs so (A. Degomme et al., Simulating MPI
+Applications: the SMPI Approach, 2017), and MUST explains deadlocks of real ones (T. Hilbrich et
+al., 2013).
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+
+from .machine import INSTANT, Machine
+
+Option = tuple[int, int, int]  # who receives, from whom, with which tag
+HERE = os.path.dirname(__file__)
+
+
+class VirtualError(RuntimeError):
+    """A program has done what MPI forbids, or waits for what never comes."""
+
+
+class Rank:
+    """One rank: its clock, and what it waits for.
+
+    Attributes
+    ----------
+    waits_for : object with ``told() -> str`` and ``for_whom() -> ranks``, or None
+    """
+
+    def __init__(self, number: int, body: Callable[[], None]) -> None:
+        self.number, self.clock = number, 0.0
+        self.waits_for: Any = None
+        self.wakes_at: float | None = None
+        self.body = greenlet(body)
+
+
+class VirtualCluster:
+    """So many ranks, in this process.
+
+    Parameters
+    ----------
+    size : int
+    machine : Machine
+        What computing and messages cost; nothing, unless given.
+    choose : function (options) -> index, optional
+        Decides in place of the clock.
+    ghost : bool
+        Messages carry their first bytes only, and cost what they would cost as a whole.
+
+    Attributes
+    ----------
+    events : int
+        How often a rank was resumed.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        machine: Machine = INSTANT,
+        choose: Callable[[Sequence[Option]], int] | None = None,
+        ghost: bool = False,
+    ) -> None:
+        self.size, self.machine, self.choose, self.ghost = size, machine, choose, ghost
+
+    def run(self, program: Callable[[Any], Any]) -> list[Any]:
+        """Call ``program(comm)`` on every rank; return what each of them returned.
+
+        Raises
+        ------
+        VirtualError
+            See there. An exception of a rank ends the run and is raised as it is.
+        """
+        from .comm import Group, VirtualComm
+
+        results: list[Any] = [None] * self.size
+        self.events, self._plan, self._tickets = (
+            0,
+            list[tuple[float, int, Rank]](),
+            itertools.count(),
+        )
+        self.groups: list[Group] = []
+
+        def body(number: int) -> Callable[[], None]:
+            def run() -> None:
+                results[number] = program(VirtualComm(world, number))
+
+            return run
+
+        self._hub = getcurrent()
+        self.ranks = [Rank(number, body(number)) for number in range(self.size)]
+        world = Group(self, range(self.size))
+        for rank in self.ranks:
+            self.wake(rank, 0.0)
+        try:
+            while self._resume_next() or self._deliver_chosen():
+                pass
+            self._check_end()
+        finally:
+            for rank in self.ranks:
+                rank.body.throw()  # ends those that still wait
+        return results
+
+    def wake(self, rank: Rank, time: float) -> None:
+        """Plan to resume a rank at a time, unless it is to be resumed earlier."""
+        if rank.wakes_at is None or time < rank.wakes_at:
+            rank.wakes_at = time
+            heapq.heappush(self._plan, (time, next(self._tickets), rank))
+
+    def sleep(self, rank: Rank, waits_for: Any) -> None:
+        """Leave off, as the rank that runs, until somebody wakes it."""
+        rank.waits_for = waits_for
+        self._hub.switch()
+        rank.waits_for = None
+
+    def let_others_catch_up(self, rank: Rank) -> None:
+        """Leave off until no other rank is behind this one's clock."""
+        if self.choose is None:
+            self.wake(rank, rank.clock)
+            self.sleep(rank, None)
+
+    def _resume_next(self) -> bool:
+        while self._plan:
+            time, _, rank = heapq.heappop(self._plan)
+            if rank.wakes_at == time:  # else it has been woken earlier
+                rank.wakes_at = None
+                rank.clock = max(rank.clock, time)
+                self.events += 1
+                try:
+                    rank.body.switch()
+                except Exception as error:
+                    error.add_note(f"on virtual rank {rank.number}")
+                    raise
+                return True
+        return False
+
+    def _deliver_chosen(self) -> bool:
+        """Where all wait: let the chooser pick one of the messages that somebody would take."""
+        waiting = [rank for rank in self.ranks if hasattr(rank.waits_for, "candidates")]
+        options = [(rank, message) for rank in waiting for message in rank.waits_for.candidates()]
+        if not options or self.choose is None:
+            return False
+        told = [(rank.number, message.source, message.tag) for rank, message in options]
+        rank, message = options[self.choose(told)]
+        rank.waits_for.chosen = message
+        self.wake(rank, rank.clock)
+        return True
+
+    def _check_end(self) -> None:
+        stuck = [rank for rank in self.ranks if not rank.body.dead]
+        if stuck:
+            raise VirtualError(self._story(stuck))
+        left = [text for group in self.groups for text in group.left_over()]
+        if left:
+            raise VirtualError("messages that nobody received:\n  " + "\n  ".join(left))
+
+    def _story(self, stuck: list[Rank]) -> str:
+        lines = [f"deadlock: {len(stuck)} of {self.size} ranks wait, and nobody can go on"]
+        for rank in stuck:
+            whom = sorted(rank.waits_for.for_whom())
+            ended = [number for number in whom if self.ranks[number].body.dead]
+            also = f" (rank {ended[0]} has ended)" if ended else ""
+            lines.append(f"  rank {rank.number} waits for {rank.waits_for.told()}{also}")
+            lines.append(f"    {place(rank.body.gr_frame)}")
+        circle = self._circle(stuck)
+        if circle:
+            lines.append("  in a circle: " + " -> ".join(f"rank {number}" for number in circle))
+        return "\n".join(lines)
+
+    def _circle(self, stuck: list[Rank]) -> list[int]:
+        """Follow who waits for whom until somebody comes up again."""
+        path = [stuck[0].number]
+        while True:
+            rank = self.ranks[path[-1]]
+            alive = [n for n in sorted(rank.waits_for.for_whom()) if not self.ranks[n].body.dead]
+            if not alive:
+                return []
+            if alive[0] in path:
+                return [*path[path.index(alive[0]) :], alive[0]]
+            path.append(alive[0])
+
+
+def place(frame: FrameType | None) -> str:
+    """Find the line of the program, outside of this package, at which a rank stands."""
+    while frame is not None and os.path.dirname(frame.f_code.co_filename) == HERE:
+        frame = frame.f_back
+    if frame is None:
+        return "?"
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
