@@ -14,6 +14,8 @@ from launch import mpiexec
 
 from minidl import record
 from minidl.parallel import hybrid, sync
+from minidl.wait_report import costs
+from minidl.waits import find_waits
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "tutorials"
@@ -116,6 +118,53 @@ def test_the_same_on_many_ranks(ranks):
         assert (len(before), len(after)) == (ranks, 1)
         assert "dealt [2 1]" in printed
         assert all(bandwidth > 0 for bandwidth in numbers("µs, bandwidth", printed))
+
+
+@needs_events
+def test_nobody_waits():
+    printed = run("05", ["momentum", "staleness", "loss"])
+    output = TUTORIALS / "output" / "small"
+    records = {name: record.load(output / f"05_{name}") for name in ("slow_sync", "slow_async")}
+    slow = {name: costs(whole, find_waits(whole))[1] for name, whole in records.items()}
+    assert "\nrank 1 cost" in printed.split("minidl waits")[1]
+    assert slow["slow_sync"] > 0.3
+    assert slow["slow_async"] < 0.1
+    waited = numbers("s, ", re.search("sync : rank 0 .*\nasync: rank 0 .*", printed)[0])
+    assert waited[0] > 2 * waited[1]
+    # In turn, after the first round: what others made, and what the table says they made.
+    by_hand = re.findall(r"^ +(\d) +(\d+) +(\d+) +(\d+)   \[", printed, re.MULTILINE)
+    rows = np.array(by_hand, int)
+    assert np.array_equal(rows[:, 3], rows[:, 2] - 1 - rows[:, 1])
+    assert rows[:, 3].tolist() == [0, 1] + [2] * 7
+    assert number("the first of the runs against ServedLayer: largest difference", printed) == 0
+    for workers in (1, 2, 4, 8):
+        momentum, rate = re.search(
+            rf"M = {workers}: momentum fitted (\S+), .* rate fitted (\S+),", printed
+        ).groups()
+        assert float(momentum) == pytest.approx(1 - 1 / workers, abs=0.01)
+        assert float(rate) == pytest.approx(0.2 / workers, abs=0.003)
+    whole = record.load(output / "05_async")
+    means = re.findall(r"(\d+) updates, staleness ([\d.]+) in the mean, at most (\d+)", printed)
+    assert len(means) == len(whole.layers)
+    for layer, (updates, mean, most) in enumerate(means):
+        staleness = whole.staleness(layer)
+        assert (int(updates), int(most)) == (len(staleness), staleness.max())
+        assert float(mean) == pytest.approx(staleness.mean(), abs=0.006)
+        assert 0.5 < staleness.mean() <= 3
+    kinds = re.findall(r"have (\d) different stalenesses: (\d+)", printed)
+    assert sum(int(count) for _, count in kinds) == len(whole.updates) / len(whole.layers)
+    free, *bounded = re.findall(r"bound +(\S+): largest staleness +(\d+)", printed)
+    assert free[0] == "none"
+    assert int(free[1]) > 2
+    assert [bound for bound, _ in bounded] == ["4", "2"]
+    assert all(int(largest) <= int(bound) for bound, largest in bounded)
+    scales = [float(scale) for scale in re.findall(r"in the mean, scale (\S+)", printed)]
+    assert scales[1] < min(scales[0], scales[2])
+    samples = re.findall(r": (\d+) samples, +(\d+) updates; loss", printed)
+    assert len({seen for seen, _ in samples}) == 1
+    assert [int(updates) for _, updates in samples] == [160, 40, 160, 160, 160]
+    for phrase in ("_gradient_ready(self", "_parameters_needed(self", "def serve("):
+        assert phrase in printed
 
 
 @needs_events
