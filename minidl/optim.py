@@ -147,6 +147,8 @@ def explicit_momentum(groups: int, total: float = 0.9) -> float:
     With G groups that update in a random order, the mean step behaves as one with momentum
     1 - 1/G; the rest, but not less than 0, is left to ask for: 0.9 for one group, 0.4 for two,
     0.15 for four, 0 for ten and more. The paper searched {0, 0.4, 0.7} for each number of groups.
+    Momentum from asynchrony spreads a gradient over updates, where one's own also multiplies it, by
+    1 / (1 - momentum): with less of it, SGD may want a larger learning rate.
     Source: I. Mitliagkas et al., Asynchrony begets Momentum (Allerton 2016).
     """
     return max(0.0, total - (1 - 1 / groups))

@@ -9,7 +9,7 @@ import numpy as np
 from mpi4py import MPI
 
 from .cluster import VirtualError
-from .data import Data
+from .data import Buffer, Data, spoil
 from .requests import Request
 
 if TYPE_CHECKING:
@@ -19,92 +19,115 @@ UFUNCS = ((MPI.SUM, np.add), (MPI.MAX, np.maximum), (MPI.MIN, np.minimum))
 
 
 @dataclass
-class Part:
-    """What one rank brings to a collective call."""
-
-    call: InCall
-    time: float
-    data: Data
-    buffer: np.ndarray | None
-
-
-@dataclass
 class Collective:
-    """A call that all ranks of a communicator make."""
+    """A call that all ranks of a communicator make.
+
+    Attributes
+    ----------
+    place, first
+        Where it was called first, and by which rank.
+    joined : dict of int to InCall
+        Those who have called it, by their number in the communicator.
+    result
+        What receiving buffers get.
+    made : dict of int to (Group, int)
+        Of ``Split``: everyone's new communicator, and number in it.
+    """
 
     group: Group
     number: int
     kind: str
     root: int
     op: Any
-    shape: Any
+    shape: tuple[int, Any]
     place: str
     first: int
-    parts: dict[int, Part] = field(default_factory=dict)
+    joined: dict[int, InCall] = field(default_factory=dict)
     result: Any = None
-    made: dict[int, Group] = field(default_factory=dict)  # by Split, for each color
+    ready: float = 0.0
+    made: dict[int, tuple[Group, int]] = field(default_factory=dict)
 
-    def join(self, index: int, part: Part) -> None:
+    def join(self, index: int, call: InCall) -> None:
         """Take a rank's part, and complete what that completes."""
-        self.parts[index] = part
-        cost = self.group.cluster.machine.collective_time(
-            self.kind, len(self.group.members), part.data.size
-        )
-        everyone = len(self.parts) == len(self.group.members)
+        self.joined[index] = call
+        everyone = len(self.joined) == len(self.group.members)
         if self.kind == "Bcast":
-            if self.root in self.parts:
-                begun = self.parts[self.root].time
-                self.result = self.parts[self.root].data
-                for part in self.parts.values():
-                    if part.call.time is None:
-                        part.call.complete(max(part.time, begun + cost))
+            self._pass_on(index, call)
         elif everyone:
-            self.result = self._result()
-            latest = max(part.time for part in self.parts.values())
-            for part in self.parts.values():
-                if part.call.time is None:
-                    part.call.complete(latest + cost)
+            self._complete_all()
         elif self.kind in ("Reduce", "Gather") and index != self.root:
-            part.call.complete(part.time + self.group.cluster.machine.message_time(part.data.size))
+            machine = self.group.cluster.machine
+            call.complete(call.began + machine.message_time(call.data.size))
         if everyone:
             del self.group.calls[self.number]
+            self.joined = {}  # no circle of references is left
 
-    def _result(self) -> Any:
-        data = [self.parts[index].data for index in range(len(self.parts))]
-        contents = [each.contents for each in data if each.contents is not None]
-        if len(contents) < len(data):
-            return None
-        if self.kind in ("Reduce", "Allreduce"):
-            total = contents[0].copy()
-            (ufunc,) = (ufunc for op, ufunc in UFUNCS if op == self.op)
-            for array in contents[1:]:
-                ufunc(total, array, out=total)
-            return total
-        return np.concatenate(contents)
+    def _pass_on(self, index: int, call: InCall) -> None:
+        if index == self.root:
+            self.result, self.ready = call.data, call.began + self._cost()
+            for other in self.joined.values():
+                other.complete(max(other.began, self.ready))
+        elif self.root in self.joined:
+            call.complete(max(call.began, self.ready))
+
+    def _complete_all(self) -> None:
+        calls = [self.joined[index] for index in range(len(self.joined))]
+        contents = [call.data.contents for call in calls if call.data.contents is not None]
+        if self.kind == "Split":
+            self._split(contents)
+        elif len(contents) == len(calls):  # else they are ghosts
+            self.result = self._combined(contents)
+        self.ready = max(call.began for call in calls) + self._cost()
+        for call in calls:
+            if call.time is None:
+                call.complete(self.ready)
+
+    def _combined(self, contents: list[np.ndarray]) -> np.ndarray:
+        if self.kind not in ("Reduce", "Allreduce"):
+            return np.concatenate(contents)
+        total = contents[0].copy()
+        (ufunc,) = (ufunc for op, ufunc in UFUNCS if op == self.op)
+        for array in contents[1:]:
+            ufunc(total, array, out=total)
+        return total
+
+    def _split(self, contents: list[np.ndarray]) -> None:
+        wishes = [(*wish.tolist(), index) for index, wish in enumerate(contents)]
+        parts: dict[int, list[int]] = {}
+        for color, _, index in sorted(wishes):
+            parts.setdefault(color, []).append(index)
+        for indices in parts.values():
+            group = self.group.part(indices)
+            for number, index in enumerate(indices):
+                self.made[index] = group, number
+
+    def _cost(self) -> float:
+        ranks, (size, _) = len(self.group.members), self.shape
+        return self.group.cluster.machine.collective_time(self.kind, ranks, size)
 
 
 class InCall(Request):
     """One rank's side of a collective call."""
 
-    def __init__(self, comm: VirtualComm, buffer: np.ndarray | None) -> None:
+    def __init__(
+        self, comm: VirtualComm, call: Collective, send: Buffer, receive: Buffer | None
+    ) -> None:
         super().__init__(comm)
-        self.buffer = buffer
-        self.call: Any = None
-        self.sent: tuple[Data, np.ndarray] | None = None
+        self.began, self.call = self.member.clock, call
+        self.send, self.receive, self.data = send, receive, Data(send)
+        if receive is not None:
+            spoil(receive)
 
     def finish(self) -> None:
         """Find the result in the buffer; check that what was sent is what is there."""
-        if self.sent is not None and not self.sent[0].same_as(self.sent[1]):
+        if self.send is not self.receive and not self.data.same_as(self.send):
             raise VirtualError(
                 f"rank {self.member.number} changed a buffer while it was in {self.call.kind}"
             )
-        if self.buffer is None or self.call.result is None:
-            return
-        if isinstance(self.call.result, Data):
-            self.call.result.put_into(self.buffer)
-        elif self.buffer.flags.c_contiguous:
-            flat = self.buffer.reshape(-1)
-            flat[: len(self.call.result)] = self.call.result
+        if isinstance(self.call.result, Data) and self.receive is not None:
+            self.call.result.put_into(self.receive)
+        elif isinstance(self.call.result, np.ndarray) and isinstance(self.receive, np.ndarray):
+            self.receive.reshape(-1)[: len(self.call.result)] = self.call.result
 
     def told(self) -> str:
         """Say what is waited for."""
@@ -118,5 +141,5 @@ class InCall(Request):
         return [
             member.number
             for index, member in enumerate(self.group.members)
-            if index not in self.call.parts
+            if index not in self.call.joined
         ]

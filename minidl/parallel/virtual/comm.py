@@ -16,8 +16,8 @@ import numpy as np
 from mpi4py import MPI
 
 from .cluster import Rank, VirtualCluster, VirtualError, place
-from .collectives import Collective, InCall, Part
-from .data import Data, spoil
+from .collectives import Collective, InCall
+from .data import Buffer
 from .requests import Anybody, Message, Receive, Send
 
 
@@ -39,6 +39,10 @@ class Group:
         self.receives: list[list[Receive]] = [[] for _ in self.members]
         self.calls: dict[int, Collective] = {}
         cluster.groups.append(self)
+
+    def part(self, indices: list[int]) -> Group:
+        """Make a new group of some of the members."""
+        return Group(self.cluster, [self.members[index].number for index in indices])
 
     def left_over(self) -> Iterator[str]:
         """What was sent and never received, in words."""
@@ -79,7 +83,7 @@ class VirtualComm:
         """Let virtual time pass."""
         self.member.clock += seconds
 
-    def Isend(self, buffer: np.ndarray, dest: int, tag: int = 0) -> Send:  # noqa: N802
+    def Isend(self, buffer: Buffer, dest: int, tag: int = 0) -> Send:  # noqa: N802
         """Begin to send."""
         send = Send(self, buffer, dest, tag)
         machine, clock = self.cluster.machine, self.member.clock
@@ -99,7 +103,7 @@ class VirtualComm:
             self.cluster.wake(receiver, max(receiver.clock, message.arrival))  # to look again
         return send
 
-    def Irecv(self, buffer: np.ndarray, source: int, tag: int = MPI.ANY_TAG) -> Receive:  # noqa: N802
+    def Irecv(self, buffer: Buffer, source: int, tag: int = MPI.ANY_TAG) -> Receive:  # noqa: N802
         """Begin to receive, from one rank."""
         if source == MPI.ANY_SOURCE:
             raise NotImplementedError("a virtual Irecv from any source; Probe first")
@@ -112,13 +116,13 @@ class VirtualComm:
         self.group.receives[self.rank].append(receive)
         return receive
 
-    def Send(self, buffer: np.ndarray, dest: int, tag: int = 0) -> None:  # noqa: N802
+    def Send(self, buffer: Buffer, dest: int, tag: int = 0) -> None:  # noqa: N802
         """Send."""
         self.Isend(buffer, dest, tag).Wait()
 
     def Recv(  # noqa: N802
         self,
-        buffer: np.ndarray,
+        buffer: Buffer,
         source: int = MPI.ANY_SOURCE,
         tag: int = MPI.ANY_TAG,
         status: MPI.Status | None = None,
@@ -147,41 +151,41 @@ class VirtualComm:
             tell(status, message)
         return True
 
-    def Ibcast(self, buffer: np.ndarray, root: int = 0) -> InCall:  # noqa: N802
+    def Ibcast(self, buffer: Buffer, root: int = 0) -> InCall:  # noqa: N802
         """Begin to give everyone the root's contents."""
         return self._call("Bcast", buffer, None if self.rank == root else buffer, root)
 
     def Ireduce(  # noqa: N802
-        self, send: Any, receive: np.ndarray | None, op: Any = MPI.SUM, root: int = 0
+        self, send: Any, receive: Buffer | None, op: Any = MPI.SUM, root: int = 0
     ) -> InCall:
         """Begin to add up at the root."""
         own: Any = receive if isinstance(send, type(MPI.IN_PLACE)) else send
         return self._call("Reduce", own, receive if self.rank == root else None, root, op)
 
-    def Iallreduce(self, send: Any, receive: np.ndarray, op: Any = MPI.SUM) -> InCall:  # noqa: N802
+    def Iallreduce(self, send: Any, receive: Buffer, op: Any = MPI.SUM) -> InCall:  # noqa: N802
         """Begin to add up for everyone."""
         own = receive if isinstance(send, type(MPI.IN_PLACE)) else send
         return self._call("Allreduce", own, receive, 0, op)
 
-    def Bcast(self, buffer: np.ndarray, root: int = 0) -> None:  # noqa: N802
+    def Bcast(self, buffer: Buffer, root: int = 0) -> None:  # noqa: N802
         """Give everyone the root's contents."""
         self.Ibcast(buffer, root).Wait()
 
     def Reduce(  # noqa: N802
-        self, send: Any, receive: np.ndarray | None, op: Any = MPI.SUM, root: int = 0
+        self, send: Any, receive: Buffer | None, op: Any = MPI.SUM, root: int = 0
     ) -> None:
         """Add up at the root."""
         self.Ireduce(send, receive, op, root).Wait()
 
-    def Allreduce(self, send: Any, receive: np.ndarray, op: Any = MPI.SUM) -> None:  # noqa: N802
+    def Allreduce(self, send: Any, receive: Buffer, op: Any = MPI.SUM) -> None:  # noqa: N802
         """Add up for everyone."""
         self.Iallreduce(send, receive, op).Wait()
 
-    def Gather(self, send: np.ndarray, receive: np.ndarray | None, root: int = 0) -> None:  # noqa: N802
+    def Gather(self, send: Buffer, receive: Buffer | None, root: int = 0) -> None:  # noqa: N802
         """Collect at the root."""
         self._call("Gather", send, receive if self.rank == root else None, root).Wait()
 
-    def Allgather(self, send: np.ndarray, receive: np.ndarray) -> None:  # noqa: N802
+    def Allgather(self, send: Buffer, receive: Buffer) -> None:  # noqa: N802
         """Collect for everyone."""
         self._call("Allgather", send, receive, 0).Wait()
 
@@ -191,27 +195,18 @@ class VirtualComm:
 
     def Split(self, color: int = 0, key: int = 0) -> VirtualComm:  # noqa: N802
         """Make communicators of the ranks with the same color, in the order of key and rank."""
-        mine, everyones = np.array([color, key]), np.empty((self.size, 2), int)
-        request = self._call("Split", mine, everyones, 0)
-        call = request.call
+        request = self._call("Split", np.array([color, key]), None, 0)
         request.Wait()
-        ranks = [r for r in range(self.size) if everyones[r, 0] == color]
-        ranks.sort(key=lambda r: (everyones[r, 1], r))
-        if color not in call.made:  # by the first of them that gets here
-            numbers = [self.group.members[r].number for r in ranks]
-            call.made[color] = Group(self.cluster, numbers)
-        return VirtualComm(call.made[color], ranks.index(self.rank))
+        return VirtualComm(*request.call.made[self.rank])
 
     def Dup(self) -> VirtualComm:  # noqa: N802
         """Make a communicator of the same ranks."""
         return self.Split()
 
     def _call(
-        self, kind: str, send: np.ndarray, receive: np.ndarray | None, root: int, op: Any = MPI.SUM
+        self, kind: str, send: Buffer, receive: Buffer | None, root: int, op: Any = MPI.SUM
     ) -> InCall:
-        request = InCall(self, receive)
-        data = Data(send, self.cluster.ghost)
-        shape = (data.size, data.dtype)
+        shape = (send.nbytes, send.dtype)
         number, self.calls = self.calls, self.calls + 1
         call = self.group.calls.get(number)
         if call is None:
@@ -225,12 +220,8 @@ class VirtualComm:
                 f"called {call.kind} (root {call.root}, {call.shape[0]} bytes of "
                 f"{call.shape[1]}) at {call.place}"
             )
-        request.call = call
-        if receive is not None and not self.cluster.ghost:
-            spoil(receive)
-        if receive is None or receive is not send:
-            request.sent = (data, send)
-        call.join(self.rank, Part(request, self.member.clock, data, receive))
+        request = InCall(self, call, send, receive)
+        call.join(self.rank, request)
         return request
 
 

@@ -5,38 +5,35 @@ from __future__ import annotations
 import numpy as np
 
 from .cluster import VirtualError
+from .ghost import Ghost
 
-HEAD = 64  # bytes of a ghost message that arrive: counts and versions
+Buffer = np.ndarray | Ghost
 
 
 class Data:
-    """A copy of a buffer's contents, or of their beginning if they are ghosts."""
+    """A copy of a buffer's contents; of a ghost, only what it weighs."""
 
-    def __init__(self, buffer: np.ndarray, ghost: bool) -> None:
-        if not isinstance(buffer, np.ndarray):
-            raise TypeError(f"expected a NumPy array as buffer, got {type(buffer).__name__}")
+    def __init__(self, buffer: Buffer) -> None:
         self.dtype, self.size = buffer.dtype, buffer.nbytes
         self.contents: np.ndarray | None = None
-        if ghost and not buffer.flags.c_contiguous:
-            return
-        if not buffer.flags.c_contiguous:
-            raise VirtualError("a buffer is not contiguous")
-        flat = buffer.reshape(-1)
-        self.contents = (flat[: HEAD // buffer.itemsize] if ghost else flat).copy()
+        if isinstance(buffer, np.ndarray):
+            if not buffer.flags.c_contiguous:
+                raise VirtualError("a buffer is not contiguous")
+            self.contents = buffer.reshape(-1).copy()
 
-    def put_into(self, buffer: np.ndarray) -> None:
+    def put_into(self, buffer: Buffer) -> None:
         """Write the contents at the buffer's beginning."""
-        if self.contents is not None and buffer.flags.c_contiguous:
+        if self.contents is not None and isinstance(buffer, np.ndarray):
             buffer.reshape(-1)[: len(self.contents)] = self.contents
 
-    def same_as(self, buffer: np.ndarray) -> bool:
+    def same_as(self, buffer: Buffer) -> bool:
         """Whether the buffer still has these contents."""
-        if self.contents is None or not buffer.flags.c_contiguous:
+        if self.contents is None or not isinstance(buffer, np.ndarray):
             return True
-        return buffer.reshape(-1)[: len(self.contents)].tobytes() == self.contents.tobytes()
+        return np.array_equal(buffer.reshape(-1).view(np.uint8), self.contents.view(np.uint8))
 
 
-def spoil(buffer: np.ndarray) -> None:
+def spoil(buffer: Buffer) -> None:
     """Fill a buffer with garbage: NaN, or -1."""
-    if buffer.flags.c_contiguous:
+    if isinstance(buffer, np.ndarray):
         buffer.reshape(-1).view(np.uint8)[...] = 0xFF

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from mpi4py import MPI
 
 from .cluster import VirtualError
-from .data import Data, spoil
+from .data import Buffer, Data, spoil
 
 if TYPE_CHECKING:
     from .comm import VirtualComm
@@ -89,10 +88,10 @@ class Message:
 class Send(Request):
     """A message on its way."""
 
-    def __init__(self, comm: VirtualComm, buffer: np.ndarray, dest: int, tag: int) -> None:
+    def __init__(self, comm: VirtualComm, buffer: Buffer, dest: int, tag: int) -> None:
         super().__init__(comm)
         self.buffer, self.dest, self.tag = buffer, dest, tag
-        self.data = Data(buffer, self.cluster.ghost)
+        self.data = Data(buffer)
 
     def finish(self) -> None:
         """Check that what was sent is what is there."""
@@ -115,12 +114,11 @@ class Send(Request):
 class Receive(Request):
     """A message awaited from one rank."""
 
-    def __init__(self, comm: VirtualComm, buffer: np.ndarray, source: int, tag: int) -> None:
+    def __init__(self, comm: VirtualComm, buffer: Buffer, source: int, tag: int) -> None:
         super().__init__(comm)
         self.buffer, self.source, self.tag = buffer, source, tag
         self.message: Message | None = None
-        if not self.cluster.ghost:
-            spoil(buffer)
+        spoil(buffer)
 
     def match(self, message: Message) -> None:
         """Take this message."""

@@ -1,0 +1,114 @@
+"""Training without arithmetic: what computes only takes time, what is sent only has a size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+class Ghost:
+    """An array with a size and without contents. Arithmetic with it does nothing."""
+
+    def __init__(self, size: int, dtype: np.typing.DTypeLike = np.float32) -> None:
+        self.size, self.dtype = size, np.dtype(dtype)
+        self.nbytes = size * self.dtype.itemsize
+
+    def __itruediv__(self, other: Any) -> Ghost:
+        return self
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return options["out"][0]
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> None:
+        return None
+
+
+class GhostLayer:
+    """A layer of which only the size is known."""
+
+    statistics = np.empty(0)
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name = name
+        self.parameters = self.gradient = Ghost(size)
+
+
+class GhostNetwork:
+    """Layers of which only sizes are known. All ranks can share one."""
+
+    def __init__(self, layers: Sequence[GhostLayer]) -> None:
+        self.everything = list(layers)
+
+    def layers(self) -> list[GhostLayer]:
+        """In forward order."""
+        return self.everything
+
+    leaves = layers
+
+
+class GhostObjective:
+    """Takes the time of a forward and a backward pass, layer by layer.
+
+    Parameters
+    ----------
+    compute : function (seconds)
+        Lets time pass.
+    network : GhostNetwork
+    forward_seconds, backward_seconds : sequence of float
+        Of each layer.
+    slowness : function () -> float
+        Asked once an iteration: how many times as long everything takes.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[float], None],
+        network: GhostNetwork,
+        forward_seconds: Sequence[float],
+        backward_seconds: Sequence[float],
+        slowness: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        self.compute, self.network, self.slowness = compute, network, slowness
+        self.layers = network.layers()
+        self.forward_seconds, self.backward_seconds = forward_seconds, backward_seconds
+
+    def forward(self, samples: int, require: Callable[[Any], None]) -> np.ndarray:
+        """Take the time of a forward pass."""
+        self.factor = self.slowness()
+        for layer, seconds in zip(self.layers, self.forward_seconds, strict=True):
+            require(layer)
+            self.compute(seconds * self.factor)
+        return np.array([0.0, samples])
+
+    def backward(self, announce: Callable[[Any], None]) -> None:
+        """Take the time of a backward pass."""
+        for layer, seconds in zip(self.layers[::-1], self.backward_seconds[::-1], strict=True):
+            self.compute(seconds * self.factor)
+            announce(layer)
+
+
+class GhostOptimizer:
+    """Takes the time of an update."""
+
+    def __init__(self, parameters: Ghost, compute: Callable[[float], None], seconds: float) -> None:
+        self.parameters, self.compute, self.seconds = parameters, compute, seconds
+
+    def step(self, gradient: Any, scale: float = 1.0) -> None:
+        """Take the time."""
+        self.compute(self.seconds)
+
+
+class NoStopwatch:
+    """Keeps nothing; for more ranks than spans could be kept of."""
+
+    def __call__(self, activity: str, layer: int = -1, peer: int = -1) -> NoStopwatch:
+        """Begin to time nothing."""
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
