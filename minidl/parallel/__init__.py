@@ -4,14 +4,23 @@ Each strategy is a class ``Strategy`` with the same methods in the same order:
 
 ``start()``
     All ranks begin with the same parameters.
-``step(x, target) -> loss``
-    One iteration of a worker: forward, backward with communication, update. Returns the mean
-    loss over all samples of the update.
+``step(batches) -> loss``
+    One iteration of a worker: forward, which *requires* each layer's parameters, and backward,
+    which *announces* each layer's gradient. ``_parameters_needed`` and ``_gradient_ready`` are
+    what the strategy makes of that. Returns the mean loss over all samples of the update.
 ``gather()``
-    Bring together what is to be evaluated or saved.
+    Complete what is under way in a group, so that its network can be evaluated or saved.
+``stop()``
+    A worker's last call.
+``serve()``, ``finish()``
+    Where there are servers: be one; and, on all ranks in the end, take the final network.
+
+``group`` is the communicator of the ranks that make updates together.
 
 The communicator is mpi4py's and is used through its upper-case methods only, which send buffers
-and never pickle.
+and never pickle: ``Split``, ``Bcast``, ``Ibcast``, ``Allreduce``, ``Iallreduce``, ``Ireduce``,
+``Send``, ``Recv``, ``Isend``, ``Irecv``, ``Probe``, and ``Wait`` and ``Test`` of requests. The
+package ``virtual`` has another one, on which the same strategies run in one process.
 
 Importing this package starts MPI and makes sure that nobody is left waiting: an exception that
 nobody catches ends every rank of the job, however it was launched.
