@@ -6,11 +6,11 @@
 from types import SimpleNamespace
 
 import numpy as np
-from training import MODULES, Case, run
 
 from minidl.parallel import async_ps, hybrid, sync
 from minidl.parallel.served import ServedLayer
 from minidl.parallel.virtual import explore
+from minidl.parallel.virtual.promises import MODULES, Case, run
 
 BROKEN = {}
 
@@ -97,7 +97,7 @@ class IgnoresItsBound(async_ps.Strategy):
         super().__init__(*arguments, **options)
 
 
-BROKEN["IgnoresItsBound"].bound = 2
+BROKEN["IgnoresItsBound"].staleness_bound = 2
 
 
 @breaks("sync", group_size=2)

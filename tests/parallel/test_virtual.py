@@ -4,9 +4,9 @@ import pytest
 from broken import BROKEN, noticed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training import Case, run
 
 from minidl.parallel.virtual import explore
+from minidl.parallel.virtual.promises import Case, run
 
 CASES = st.one_of(
     st.builds(Case, st.just("sync"), group_size=st.integers(1, 5), iterations=st.integers(1, 3)),
@@ -17,8 +17,8 @@ CASES = st.one_of(
         servers=st.integers(1, 2),
         layers=st.integers(2, 3),
         iterations=st.integers(1, 3),
-        optimizer=st.sampled_from(["plain", "momentum"]),
-        bound=st.sampled_from([None, 3, 5]),
+        optimizer=st.sampled_from(["sgd", "momentum"]),
+        staleness_bound=st.sampled_from([None, 3, 5]),
     ),
     st.builds(
         Case,
@@ -27,7 +27,7 @@ CASES = st.one_of(
         group_size=st.integers(2, 3),
         servers=st.integers(1, 2),
         iterations=st.integers(1, 3),
-        optimizer=st.sampled_from(["plain", "momentum"]),
+        optimizer=st.sampled_from(["sgd", "momentum"]),
     ),
 )
 
@@ -47,7 +47,7 @@ def test_all_promises_hold_in_any_order_of_arrival(case, data):
         Case("async", groups=2, servers=2),
         Case("hybrid", groups=2, group_size=2, servers=2),
         Case("async", groups=3, servers=1, layers=1),
-        Case("async", groups=2, servers=1, layers=2, bound=1),
+        Case("async", groups=2, servers=1, layers=2, staleness_bound=1),
         Case("async", groups=2, servers=2, iterations=1, optimizer="momentum"),
     ],
     ids=str,

@@ -1,0 +1,56 @@
+"""``minidl explore``: every order in which the messages of a small training can arrive."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+
+from .errors import UserError
+from .parallel.virtual import VirtualError, explore
+from .parallel.virtual.promises import BrokenPromiseError, Case, run
+
+SHOW_EVERY = 200  # schedules
+
+
+def print_exploration(case: Case, console: Console) -> bool:
+    """Run every schedule of the case; print how many there are, and whether all is as promised.
+
+    Raises
+    ------
+    UserError
+        If so many ranks cannot be dealt so, or the bound on staleness is too small.
+    """
+    bound = case.staleness_bound
+    if case.groups < 1 or case.group_size < 1 or case.servers < 1:
+        raise UserError("--groups, --group-size and --servers must be at least 1")
+    if case.layers < case.servers or case.iterations < 1:
+        raise UserError("--layers must be at least as many as --servers, --iterations at least 1")
+    if bound is not None and bound < case.groups - 1:
+        raise UserError(f"--staleness-bound {bound} is too small; expected {case.groups - 1}")
+    start = time.perf_counter()
+    schedules, finals, stalest = 0, set(), 0
+    try:
+        with console.status("exploring") as status:
+            for told in explore(lambda choose: run(case, choose)):
+                schedules += 1
+                finals.add(b"".join(layer.tobytes() for layer in told[0].final))
+                updates = (row for rank in told for row in rank.updates)
+                stalest = max(stalest, *(made - 1 - read for _, _, read, made in updates))
+                if schedules % SHOW_EVERY == 0:
+                    status.update(f"exploring: {schedules:,} schedules so far")
+    except (BrokenPromiseError, VirtualError, RuntimeError) as error:
+        console.print(f"Schedule {schedules + 1}: {error}")
+        return False
+    seconds = time.perf_counter() - start
+    roles = case.roles
+    console.print(
+        f"{case.strategy}: {roles.groups} groups of {roles.group_size}, {roles.servers} servers, "
+        f"{case.layers} layers, {case.iterations} iterations: {schedules:,} schedules "
+        f"in {seconds:.1f} s"
+    )
+    console.print(
+        f"{len(finals):,} distinct final networks; the stalest update was {stalest} updates stale"
+    )
+    console.print("Every promise holds in all of them, no schedule deadlocks, all ranks end.")
+    return True

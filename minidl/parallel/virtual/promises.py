@@ -1,0 +1,258 @@
+"""What a strategy promises, whatever the order in which messages arrive; and whether it keeps it.
+
+A training so small that everything about it can be checked: each layer's loss is
+|parameters - target|^2 / 2, with other targets for every rank and iteration. Afterwards every
+update that was recorded is made once more, by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minidl.layers import Announce, Layer, Require, Sequential
+from minidl.objective import Objective
+from minidl.optim import SGD
+from minidl.parallel import async_ps, hybrid, sync
+from minidl.roles import Roles
+from minidl.stopwatch import Stopwatch
+
+from .cluster import Option, VirtualCluster
+
+MODULES: Mapping[str, ModuleType] = {"sync": sync, "async": async_ps, "hybrid": hybrid}
+OPTIMIZERS: Mapping[str, Callable[[np.ndarray], SGD]] = {
+    "sgd": partial(SGD, learning_rate=0.5),
+    "momentum": partial(SGD, learning_rate=0.25, momentum=0.5),
+}
+
+Update = tuple[int, int, int, int]  # layer, group, read, made: see served.UPDATE
+
+
+class BrokenPromiseError(AssertionError):
+    """A strategy has not done what it should."""
+
+
+class Pull(Layer):
+    """A layer whose gradient is parameters - dy: it is pulled to where dy says.
+
+    Attributes
+    ----------
+    seen : list of np.ndarray
+        The parameters of every forward pass.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._learn(np.float64, weight=(size,))
+        self.seen: list[np.ndarray] = []
+
+    def forward(self, x: Any, training: bool = True, require: Require | None = None) -> Any:
+        """Pass x on."""
+        if require:
+            require(self)
+        self.seen.append(self.parameters.copy())
+        return x
+
+    def backward(self, dy: Any, announce: Announce | None = None) -> Any:
+        """Compute the gradient, of the parameters that forward used."""
+        np.subtract(self.seen[-1], dy, out=self.gradient)
+        if announce:
+            announce(self)
+        return dy
+
+
+@dataclass
+class Case:
+    """What is trained, and by whom.
+
+    Parameters
+    ----------
+    modules
+        Where the strategies are found, by their names.
+    """
+
+    strategy: str
+    groups: int = 1
+    group_size: int = 1
+    servers: int = 0
+    layers: int = 2
+    iterations: int = 2
+    optimizer: str = "sgd"
+    staleness_bound: int | None = None
+    modules: Mapping[str, Any] = field(default_factory=lambda: MODULES, repr=False)
+
+    @property
+    def roles(self) -> Roles:
+        """Who is who."""
+        return Roles(self.groups * self.group_size + self.servers, self.groups, self.servers)
+
+    def target(self, rank: int, iteration: int) -> float:
+        """Where a rank pulls in an iteration; each has digits of its own."""
+        return float(8 ** (rank * self.iterations + iteration + 1))
+
+    def loss(self, group: int, iteration: int) -> float:
+        """The mean over the group's ranks of what they call their loss: their target."""
+        members = self.roles.members(group)
+        return sum(self.target(rank, iteration) for rank in members) / len(members)
+
+    def gradient(self, group: int, iteration: int, seen: np.ndarray) -> np.ndarray:
+        """The mean over the group's ranks, added up in their order as the cluster does."""
+        members = self.roles.members(group)
+        gradients = [seen - self.target(rank, iteration) for rank in members]
+        return np.asarray(sum(gradients)) / len(members)
+
+
+@dataclass
+class Told:
+    """What one rank knows in the end.
+
+    Attributes
+    ----------
+    final : list of np.ndarray
+        Each layer's parameters.
+    seen : list of list of np.ndarray
+        Each layer's parameters in each forward pass.
+    versions : list of list of int
+        Each layer's version that each gradient was sent with; empty if none was sent.
+    updates : list
+        What was recorded, on a server.
+    losses : list of float
+    """
+
+    final: list[np.ndarray]
+    seen: list[list[np.ndarray]]
+    versions: list[list[int]]
+    updates: list[Update]
+    losses: list[float]
+
+
+def train(case: Case, comm: Any) -> Told:
+    """Run the case, as one of its ranks, on any communicator."""
+    roles = case.roles
+    network = Sequential(*[Pull(size) for size in range(1, case.layers + 1)])
+    options = {} if case.strategy == "sync" else {"staleness_bound": case.staleness_bound}
+    strategy = case.modules[case.strategy].Strategy(
+        comm,
+        roles,
+        Objective(network, lambda output, target: (target, target)),
+        OPTIMIZERS[case.optimizer],
+        Stopwatch(capacity=0),
+        **options,
+    )
+    losses: list[float] = []
+    versions: list[list[int]] = [[] for _ in range(case.layers)]
+    strategy.start()
+    if roles.group(comm.rank) < 0:
+        strategy.serve()
+    else:
+        for iteration in range(case.iterations):
+            losses.append(strategy.step([(np.empty(1), case.target(comm.rank, iteration))]))
+            if case.strategy != "sync":
+                for number, layer in enumerate(strategy.layers):
+                    if layer in strategy.gradients:
+                        versions[number].append(strategy.gradients[layer].version)
+        strategy.stop()
+    updates: list[Update] = []
+    if roles.servers:
+        strategy.finish()
+        updates = [row for served in strategy.served.values() for row in served.updates]
+    final = [layer.parameters.copy() for layer in strategy.layers]
+    return Told(final, [layer.seen for layer in strategy.layers], versions, updates, losses)
+
+
+def run(case: Case, choose: Callable[[Sequence[Option]], int] = lambda options: 0) -> list[Told]:
+    """Run the case on a virtual cluster, and check every promise.
+
+    Raises
+    ------
+    BrokenPromiseError
+        Says which.
+    """
+    arrivals: list[Option] = []
+
+    def note(options: Sequence[Option]) -> int:
+        picked = choose(options)
+        arrivals.append(options[picked])
+        return picked
+
+    told = VirtualCluster(case.roles.ranks, choose=note).run(partial(train, case))
+    check_together(case, told)
+    for number in range(case.layers):
+        check_layer(case, told, number)
+    if case.staleness_bound is None:
+        check_order(case, told, arrivals)
+    return told
+
+
+def promise(kept: Any, what: str) -> None:
+    """Raise ``BrokenPromiseError`` unless it is kept."""
+    if not kept:
+        raise BrokenPromiseError(f"broken: {what}")
+
+
+def check_together(case: Case, told: list[Told]) -> None:
+    """Check what ranks have in common."""
+    for number in range(case.layers):
+        finals = {rank.final[number].tobytes() for rank in told}
+        promise(len(finals) == 1, "all ranks end with the same network")
+        for group in range(case.roles.groups):
+            passes = {
+                b"".join(seen.tobytes() for seen in told[rank].seen[number])
+                for rank in case.roles.members(group)
+            }
+            promise(len(passes) == 1, "all ranks of a group compute on the same parameters")
+    for group in range(case.roles.groups):
+        losses = [case.loss(group, iteration) for iteration in range(case.iterations)]
+        for rank in case.roles.members(group):
+            promise(told[rank].losses == losses, "the loss is the mean over the group")
+
+
+def check_layer(case: Case, told: list[Told], number: int) -> None:
+    """Make a layer's updates once more, and compare with what every group saw and ended with."""
+    groups = range(case.roles.groups)
+    if case.strategy == "sync":
+        updates = [(number, 0, made, made + 1) for made in range(case.iterations)]
+    else:
+        updates = [row for rank in told for row in rank.updates if row[0] == number]
+    parameters = np.zeros(number + 1)
+    optimizer = OPTIMIZERS[case.optimizer](parameters)
+    history = [parameters.copy()]
+    steps, had = dict.fromkeys(groups, 0), dict.fromkeys(groups, 0)
+    for place, (_, group, read, made) in enumerate(updates):
+        promise(made == place + 1, "a version counts the updates before it")
+        promise(read == had[group], "a group computes on the version that it was sent last")
+        if case.staleness_bound is not None:
+            promise(made - 1 - read <= case.staleness_bound, "no update is staler than the bound")
+        promise(steps[group] < case.iterations, "no gradient is applied twice")
+        root = told[case.roles.root(group)]
+        seen = root.seen[number][steps[group]]
+        if case.strategy != "sync":
+            sent = root.versions[number][steps[group]]
+            promise(sent == read, "a gradient is sent with the version that it was computed on")
+        promise(np.array_equal(seen, history[read]), "a version is the same parameters everywhere")
+        optimizer.step(case.gradient(group, steps[group], seen))
+        history.append(parameters.copy())
+        had[group], steps[group] = made, steps[group] + 1
+    promise(set(steps.values()) == {case.iterations}, "no gradient is lost")
+    promise(
+        np.array_equal(told[0].final[number], parameters),
+        "the final network is what the recorded updates make",
+    )
+
+
+def check_order(case: Case, told: list[Told], arrivals: list[Option]) -> None:
+    """Check that nobody is made to wait for another's gradient."""
+    for server in range(case.roles.workers, case.roles.ranks):
+        for number in {row[0] for row in told[server].updates}:
+            applied = [group for layer, group, _, _ in told[server].updates if layer == number]
+            arrived = [
+                case.roles.group(source)
+                for at, source, tag in arrivals
+                if (at, tag) == (server, number)
+            ]
+            promise(applied == arrived, "gradients are applied in the order of arrival")
