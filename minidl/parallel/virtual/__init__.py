@@ -2,6 +2,15 @@
 
 from .cluster import Option, VirtualCluster, VirtualError
 from .explore import explore
-from .machine import INSTANT, Machine
+from .machine import CORI, INSTANT, Machine, Stragglers
 
-__all__ = ["INSTANT", "Machine", "Option", "VirtualCluster", "VirtualError", "explore"]
+__all__ = [
+    "CORI",
+    "INSTANT",
+    "Machine",
+    "Option",
+    "Stragglers",
+    "VirtualCluster",
+    "VirtualError",
+    "explore",
+]

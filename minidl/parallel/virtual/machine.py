@@ -1,9 +1,12 @@
-"""What computing and messages cost on a machine, in seconds."""
+"""What computing and messages cost on a machine, in seconds, and how unequal its nodes are."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,34 @@ class Machine:
 
 
 INSTANT = Machine("instant")
+
+# A node of Cori's second phase reached 1.90 TFLOP/s on the HEP network with 8 images (Deep Learning
+# at 15PF, section VI); its network: 0.25 to 3.7 microseconds, about 8 GB/s (NERSC). From which size
+# on messages waited for their receivers is not stated: 8 KiB is a guess.
+CORI = Machine("Cori, Knights Landing", flops=1.9e12, latency=2e-6, bandwidth=8e9, eager=8192)
+
+
+@dataclass(frozen=True)
+class Stragglers:
+    """How unequal nodes are.
+
+    Parameters
+    ----------
+    jitter : float
+        Each iteration of each rank takes exp(jitter * z) times as long, z standard normal: a
+        lognormal distribution with median 1.
+    slow_share, slow_factor : float
+        So many of the ranks, drawn once, always take so many times as long.
+    seed : int
+    """
+
+    jitter: float = 0.0
+    slow_share: float = 0.0
+    slow_factor: float = 1.0
+    seed: int = 1
+
+    def of(self, rank: int) -> Callable[[], float]:
+        """Return a function that says, once an iteration, how many times as long it takes."""
+        generator = np.random.default_rng([self.seed, rank])
+        always = self.slow_factor if generator.random() < self.slow_share else 1.0
+        return lambda: always * math.exp(self.jitter * generator.standard_normal())
