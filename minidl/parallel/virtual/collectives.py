@@ -75,8 +75,8 @@ class Collective:
         contents = [call.data.contents for call in calls if call.data.contents is not None]
         if self.kind == "Split":
             self._split(contents)
-        elif len(contents) == len(calls):  # else they are ghosts
-            self.result = self._combined(contents)
+        elif len(contents) == len(calls) or (contents and "educe" in self.kind):
+            self.result = self._combined(contents)  # where sums are made, ghosts count as 0
         self.ready = max(call.began for call in calls) + self._cost()
         for call in calls:
             if call.time is None:

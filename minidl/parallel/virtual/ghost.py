@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from minidl.layers import Announce, Layer, Require
+from minidl.objective import Batch, Objective
+
 
 class Ghost:
     """An array with a size and without contents. Arithmetic with it does nothing."""
@@ -87,6 +90,55 @@ class GhostObjective:
         for layer, seconds in zip(self.layers[::-1], self.backward_seconds[::-1], strict=True):
             self.compute(seconds * self.factor)
             announce(layer)
+
+
+class TimedObjective:
+    """Computes, and takes the time that it would take on the machine, layer by layer.
+
+    In a synchronous group all ranks hold the same parameters: it is enough that one of them
+    computes, on the samples of all, while the others are ghosts that take the same time with 0
+    samples. In sums, ghosts count as 0.
+
+    Parameters
+    ----------
+    objective : Objective
+        What computes.
+    compute, forward_seconds, backward_seconds, slowness
+        See ``GhostObjective``.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        compute: Callable[[float], None],
+        forward_seconds: Sequence[float],
+        backward_seconds: Sequence[float],
+        slowness: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        self.objective, self.compute, self.slowness = objective, compute, slowness
+        self.network, self.layers = objective.network, objective.layers
+        self.forward_seconds = dict(zip(self.layers, forward_seconds, strict=True))
+        self.backward_seconds = dict(zip(self.layers, backward_seconds, strict=True))
+
+    def forward(self, batches: Sequence[Batch], require: Require) -> np.ndarray:
+        """Compute the losses, and take the time of one forward pass, over however many batches."""
+        self.factor = self.slowness()
+        to_take = dict(self.forward_seconds)
+
+        def required(layer: Layer) -> None:
+            require(layer)
+            self.compute(to_take.pop(layer, 0.0) * self.factor)
+
+        return self.objective.forward(batches, required)
+
+    def backward(self, announce: Announce) -> None:
+        """Compute the gradients, and take the time of a backward pass."""
+
+        def announced(layer: Layer) -> None:
+            self.compute(self.backward_seconds[layer] * self.factor)
+            announce(layer)
+
+        self.objective.backward(announced)
 
 
 class GhostOptimizer:
