@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import platform
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from rich.table import Table
 
 from . import __version__, model
 from .errors import UserError
+from .log import Event
 from .parallel.agreement import together
 from .parallel.patience import PatientComm
 from .progress import Progress
@@ -90,7 +93,7 @@ def train_command(
     console.print(" ".join(plan(training)))
     with Progress(training.iterations, console) as progress:
         try:
-            record = training.run(run, progress.tell)
+            record = training.run(run, stopping_at_ctrl_c(progress.tell))
         except KeyboardInterrupt:
             run.log("end", reason="interrupted")
             raise KeyboardInterrupt(
@@ -112,6 +115,28 @@ def train_command(
     console.print(
         f"The run is in {run.folder}: settings.json, log.jsonl, checkpoint.h5, record.h5, loss.png"
     )
+
+
+def stopping_at_ctrl_c(tell: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Raise ``KeyboardInterrupt`` between two events; only a second Ctrl-C interrupts anywhere.
+
+    Python drops an interrupt that hits it in the middle of its own housekeeping.
+    """
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def tell_and_stop(event: Event) -> None:
+        tell(event)
+        if asked:
+            raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else nohup ignores it
+        signal.signal(signal.SIGINT, ask)
+    return tell_and_stop
 
 
 def plan(training: Training) -> list[str]:

@@ -50,6 +50,7 @@ def abort(status: int) -> None:
     sys.stderr.flush()
     if MPI.COMM_WORLD.size == 1:
         os._exit(status)
+    time.sleep(0.2)  # for mpiexec to pass that on: of a job that aborts it drops what it has not
     # The MPI library would add lines of its own to the one clear message.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     MPI.COMM_WORLD.Abort(status)
