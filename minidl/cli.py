@@ -329,6 +329,31 @@ def diff(first: RunFolder, second: RunFolder, /, *, json: bool = False) -> None:
         raise SystemExit(1)
 
 
+@app.command(group=RUN, sort_key=7)
+def replay(run: RunFolder, /, *, json: bool = False) -> None:
+    """Make every update of a run again in one process, in the recorded order; compare the bits.
+
+    Takes as long as the run would on one rank. Ends with status 1 if the checkpoint is not what
+    comes out, or the record contradicts itself.
+
+    ```
+    mpiexec -n 5 minidl train hep --data events.h5 --strategy async --out runs/async
+    minidl replay runs/async
+    minidl replay runs/async --json
+    ```
+
+    Parameters
+    ----------
+    json
+        Print the figures as JSON.
+    """
+    from . import parallel  # noqa: F401  (first: it says in a line if there is no MPI)
+    from .replay_report import print_replay
+
+    if not print_replay(run, json, console):
+        raise SystemExit(1)
+
+
 @app.command(group=RUN, sort_key=8)
 def explore(
     *,
@@ -390,6 +415,30 @@ def info() -> None:
     from .info import print_info
 
     print_info(console)
+
+
+bench = App(name="bench", group=MACHINE, help="Measure this machine.")
+app.command(bench)
+
+
+@bench.command
+def machine(*, model: ModelName = "hep", out: Path | None = None) -> None:
+    """Measure arithmetic and messages, as a description that a virtual cluster takes.
+
+    ```
+    minidl bench machine
+    minidl bench machine --out machine.json
+    ```
+
+    Parameters
+    ----------
+    out
+        Where the description goes, as JSON.
+    """
+    from . import parallel  # noqa: F401  (first: it says in a line if there is no MPI)
+    from .machine_command import measure_machine
+
+    measure_machine(model, out, console)
 
 
 app["train"].config = app["compare"].config = (complete,)

@@ -47,7 +47,7 @@ def print_diff(first: Path, second: Path, as_json: bool, console: Console) -> bo
             )
     difference = compare(a, b)
     if as_json:
-        print(json.dumps(_plain(_figures(difference)), indent=2))
+        print(json.dumps(plain(_figures(difference)), indent=2))
     else:
         console.print(f"A is {first}, B is {second}: {VERDICTS[difference.verdict]}.")
         for line in (*_numbers(a, b, difference), *_reasons(a, difference)):
@@ -133,10 +133,10 @@ def _figures(difference: Difference) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same with null for numbers that JSON lacks."""
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

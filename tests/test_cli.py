@@ -8,7 +8,8 @@ from events import write_events
 from launch import minidl
 
 COMMANDS = (
-    "generate", "inspect", "summary", "check", "train", "evaluate", "plot", "compare", "info",
+    "generate", "inspect", "summary", "check", "train", "evaluate", "plot", "waits", "compare",
+    "diff", "replay", "explore", "info",
 )  # fmt: skip
 
 
