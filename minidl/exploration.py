@@ -9,6 +9,7 @@ from rich.console import Console
 from .errors import UserError
 from .parallel.virtual import VirtualError, explore
 from .parallel.virtual.promises import BrokenPromiseError, Case, run
+from .tables import counted
 
 SHOW_EVERY = 200  # schedules
 
@@ -45,12 +46,14 @@ def print_exploration(case: Case, console: Console) -> bool:
     seconds = time.perf_counter() - start
     roles = case.roles
     console.print(
-        f"{case.strategy}: {roles.groups} groups of {roles.group_size}, {roles.servers} servers, "
-        f"{case.layers} layers, {case.iterations} iterations: {schedules:,} schedules "
+        f"{case.strategy}: {counted(roles.groups, 'group')} of {roles.group_size}, "
+        f"{counted(roles.servers, 'server')}, {counted(case.layers, 'layer')}, "
+        f"{counted(case.iterations, 'iteration')}: {counted(schedules, 'schedule')} "
         f"in {seconds:.1f} s"
     )
     console.print(
-        f"{len(finals):,} distinct final networks; the stalest update was {stalest} updates stale"
+        f"{counted(len(finals), 'distinct final network')}; the stalest update was "
+        f"{counted(stalest, 'update')} stale"
     )
     console.print("Every promise holds in all of them, no schedule deadlocks, all ranks end.")
     return True

@@ -37,3 +37,8 @@ def size_text(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.2f} {unit}"
         size /= 1024
     return f"{size:.2f} TiB"
+
+
+def counted(number: int, thing: str) -> str:
+    """``2, "rank"`` as "2 ranks"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -21,6 +21,7 @@ from .parallel.patience import PatientComm
 from .progress import Progress
 from .run import Run
 from .settings import Settings
+from .tables import counted
 from .threads import one_thread_a_rank
 from .train import Training
 
@@ -156,11 +157,6 @@ def plan(training: Training) -> list[str]:
         f"{' (' + ', '.join(parts) + ')' if parts else ''}:"
         f" batches of {settings.batch_size} per worker{passes}, {update} per update.",
     ]
-
-
-def counted(number: int, thing: str) -> str:
-    """``2, "rank"`` as "2 ranks"."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def rehearse(training: Training, console: Console | None) -> None:

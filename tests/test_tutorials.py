@@ -208,6 +208,108 @@ def test_groups():
     assert inspect.getsource(sync).count("Iallreduce(MPI.IN_PLACE, layer.gradient)") == 1
 
 
+def test_a_cluster_that_does_not_exist():
+    printed = run("07", ["jitter", "groups", "timeline"])
+    hops = re.findall(r"at ([\d.]+) ms, by hand ([\d.]+) ms, contents (\d)", printed)
+    by_hand = {"50.000": "6", "11.000": "1", "24.000": "3", "37.000": "6"}
+    assert hops == [(at, at, contents) for at, contents in by_hand.items()]
+    moved = number("training moved a parameter by up to", printed)
+    assert number("four ranks against one: largest difference", printed) < 1e-10 * moved
+    assert number("four ranks among each other:", printed) == 0
+    assert "identical to the last bit: True" in printed
+    alone = number("one rank alone:", printed)
+    assert number("with the gradient by conv1's input:", printed) == pytest.approx(126, abs=0.5)
+    assert alone == pytest.approx(66, rel=0.02)
+    assert number("1024 equal ranks:", printed) - alone < 0.1  # microseconds, it says
+    table = re.findall(r"^ *(\d+) " + 6 * r" +([\d.]+)" + "$", printed, re.MULTILINE)
+    assert [int(row[0]) for row in table] == [1, 4, 16, 64, 256, 1024]
+    for row in table:
+        times = [float(cell) for cell in row[1:]]
+        assert times[::2] == pytest.approx(times[1::2], rel=0.06)
+        assert row[0] == "1" or times[::2] == sorted(times[::2])
+    assert 1.36 < float(table[-1][4]) / alone < 1.4  # "almost 40 % more time"
+    rows = re.findall(
+        r"G = (\d): +([\d.]+) updates a second of +([\d,]+) samples, staleness ([\d.]+)\n"
+        r" +([\d,]+) samples a second; +([\d.]+) % lost to slow nodes, which are in (\d)",
+        printed,
+    )
+    rows = np.array([[float(cell.replace(",", "")) for cell in row] for row in rows])
+    groups, updates, batch, staleness, samples, lost, held_up = rows.T
+    assert groups.tolist() == [1, 2, 4, 8]
+    assert (groups * batch == 8 * 1024).all()
+    assert samples == pytest.approx(updates * batch, rel=0.01)
+    assert (staleness <= groups - 1).all()
+    assert (staleness >= 0.7 * (groups - 1)).all()
+    assert lost == pytest.approx(lost[0] * held_up / groups, rel=0.2)
+    assert lost[0] > 20
+    assert held_up.tolist() == [1, 1, 2, 2]  # "by luck"
+    each = re.findall(
+        r"group \d: +([\d.]+) ms .*, +([\d.]+) ms with them; staleness ([\d.]+)(.*)", printed
+    )
+    assert len(each) == 8
+    assert sum("slow node" in mark for *_, mark in each) == 2
+    slow = [float(stale) for _, _, stale, mark in each if mark]
+    assert min(slow) > max(float(stale) for _, _, stale, mark in each if not mark)
+    for without, with_them, _, mark in each:
+        assert (float(with_them) > 1.2 * float(without)) if mark else (with_them == without)
+    whole = record.load(TUTORIALS / "output" / "small" / "07_virtual_run")
+    assert len(whole.updates) == 2 * 6 * 6  # of groups, layers, iterations
+    cost = costs(whole, find_waits(whole))
+    assert np.argmax(cost) == 1
+    assert "\nrank 1 cost" in printed
+    assert "while it was computing" in printed
+    ends = [spans["end"][-1] for spans in whole.spans]
+    assert max(ends[2:4]) < min(ends[:2])  # group 1 runs ahead
+    for ranks in ("100", "1,000"):
+        events, real = re.search(
+            rf"^ *{ranks} ranks.* in ([\d.]+) real ones, ([\d,]+) events", printed, re.MULTILINE
+        ).groups()[::-1]
+        assert int(events.replace(",", "")) > 5 * int(ranks.replace(",", ""))
+        assert float(real) < 60
+
+
+def test_every_order(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "parallel")
+    from broken import BROKEN, noticed
+
+    printed = run("08", ["growth"])
+    assert number("of which failed:", printed.split("orders:")[0]) == 0
+    orders, bad = re.search(r"orders: (\d+), of which failed: (\d+)", printed).groups()
+    assert 0 < int(bad) < 0.05 * int(orders)  # "fails in few orders"
+    assert "the same picks, the same bits: True" in printed
+    assert "other picks, the same bits: False" in printed
+    source = (ROOT / "minidl" / "parallel" / "virtual" / "promises.py").read_text()
+    promises = re.findall(r"^- (.*)$", printed, re.MULTILINE)
+    assert len(promises) == source.count(" promise(") - 1  # but for its definition
+    assert all(f'"{promise}"' in source for promise in promises)
+    compared = re.findall(
+        r"picks: (\d+), .* (\d+) different things; .*: (\d+), the same things: True", printed
+    )
+    assert compared == [("20", "20", "20"), ("1120", "34", "34")]
+    rows = re.findall(r"^ +" + r" +".join(6 * [r"(\d+)"]) + "$", printed, re.MULTILINE)
+    assert len(rows) == 7
+    for groups, _, _, iterations, schedules, networks in rows:
+        assert (networks == "1") == (groups == "1" or iterations == "1")
+        assert (schedules == "1") == (groups == "1")
+    assert "the formula agrees with all that was counted: True" in printed
+    assert "Every promise holds in all of them" in printed
+    for name, case in BROKEN.items():
+        what = noticed(case).replace(f"{ROOT}/", "")[:60]
+        assert re.search(rf"^{name} +{re.escape(what)}", printed, re.MULTILINE)
+    assert re.search(r"OneBufferForAllGradients: fails in \d+ of 60 .* is (?!1\n)\d+\n", printed)
+    smallest = printed.split("class OneBufferForAllGradients")[1].split("VirtualError")[0]
+    first = {layer: re.search(rf"(\d)->2 layer {layer}\n", smallest)[1] for layer in ("0", "1")}
+    assert first["0"] != first["1"]  # "in one order to one layer and in another to the other"
+    assert "in a circle: rank 0 -> rank 1 -> rank 2 -> rank 0" in printed
+    assert "held [0, 1, 2]" in printed
+    assert "6 schedules: deadlock: 4 of 4 ranks wait" in printed
+    assert number("all schedules end; the stalest update is", printed) == 2
+    assert "08_real: equal to the bit" in printed
+    assert "08_other_group: the record cannot be true" in printed
+    assert re.search("08_exchange: (different|the record cannot be true)", printed)
+    assert [int(status) for status in numbers("ended with status", printed)] == [2, 1, 1]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem[:2])
 def test_files_that_a_page_names_exist(page):
     text = page.read_text()
