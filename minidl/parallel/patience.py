@@ -1,17 +1,31 @@
-"""Waiting without a core: MPI libraries wait at full speed, which is rude where cores are few."""
+"""Waiting without a core.
+
+MPI libraries wait at full speed. Where servers share the cores of workers, a worker that waits so
+keeps the server from doing what it waits for.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Any, Literal
 
 from mpi4py import MPI
 
-NAP = 100e-6  # seconds; short beside a layer's backward, long enough for others to compute
+NAP = 50e-6  # seconds; short beside a layer's backward, long enough for others to compute
+
+
+class PatientRequest(MPI.Request):
+    """A request whose ``Wait`` sleeps between looks."""
+
+    def Wait(self, status: MPI.Status | None = None) -> Literal[True]:  # noqa: N802
+        """Wait until it has completed, as MPI's own does."""
+        while not self.Test(status):
+            time.sleep(NAP)
+        return True
 
 
 class PatientComm(MPI.Intracomm):
-    """A communicator whose ``Probe`` sleeps between looks, for servers that share their cores."""
+    """A communicator that is patient where servers wait, and where they are waited for."""
 
     def Probe(  # noqa: N802
         self,
@@ -23,3 +37,9 @@ class PatientComm(MPI.Intracomm):
         while not self.Iprobe(source, tag, status):
             time.sleep(NAP)
         return True
+
+    def Irecv(  # noqa: N802
+        self, buffer: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG
+    ) -> PatientRequest:
+        """Begin to receive."""
+        return PatientRequest(super().Irecv(buffer, source, tag))
