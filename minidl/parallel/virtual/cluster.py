@@ -9,7 +9,9 @@ What happens next is decided in one of two ways:
   virtual time happens first;
 - by a chooser: when no rank can go on, but some wait for a message from anybody, it picks which of
   the messages that are there comes first. Nothing else that may happen in another order changes
-  what a program computes, so that all choices together are all that can happen.
+  what a program computes, so that all choices together are all that can happen: where sends wait
+  for their receivers, or with ``Machine.eager`` where they do not. ``Test`` is the exception: it
+  says what is so by now, which may be otherwise elsewhere.
 
 What MPI leaves to its user is checked: a deadlock is told as a story, as are collective calls that
 do not match, buffers that are changed while they travel, and messages that nobody receives.
@@ -26,10 +28,12 @@ import heapq
 import itertools
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from contextvars import copy_context
 from types import FrameType
 from typing import Any
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from .machine import INSTANT, Machine
 
@@ -54,6 +58,7 @@ class Rank:
         self.waits_for: Any = None
         self.wakes_at: float | None = None
         self.body = greenlet(body)
+        self.body.gr_context = copy_context()  # np.errstate, for one, is as around the run
 
 
 class VirtualCluster:
@@ -98,6 +103,7 @@ class VirtualCluster:
             itertools.count(),
         )
         self.groups: list[Group] = []
+        self.over = False
 
         def body(number: int) -> Callable[[], None]:
             def run() -> None:
@@ -119,8 +125,10 @@ class VirtualCluster:
             self._check_end()
         finally:
             gc.enable()
+            self.over = True
             for rank in self.ranks:
-                rank.body.throw()  # ends those that still wait
+                with suppress(Exception):  # what one says that is being ended is not the reason
+                    rank.body.throw()  # ends those that still wait
         return results
 
     def wake(self, rank: Rank, time: float) -> None:
@@ -131,6 +139,8 @@ class VirtualCluster:
 
     def sleep(self, rank: Rank, waits_for: Any) -> None:
         """Leave off, as the rank that runs, until somebody wakes it."""
+        if self.over:
+            raise GreenletExit
         rank.waits_for = waits_for
         self._hub.switch()
         rank.waits_for = None
@@ -162,7 +172,7 @@ class VirtualCluster:
         options = [(rank, message) for rank in waiting for message in rank.waits_for.candidates()]
         if not options or self.choose is None:
             return False
-        told = [(rank.number, message.source, message.tag) for rank, message in options]
+        told = [(rank.number, message.send.member.number, message.tag) for rank, message in options]
         rank, message = options[self.choose(told)]
         rank.waits_for.chosen = message
         self.wake(rank, rank.clock)
@@ -174,7 +184,7 @@ class VirtualCluster:
             raise VirtualError(self._story(stuck))
         left = [text for group in self.groups for text in group.left_over()]
         if left:
-            raise VirtualError("messages that nobody received:\n  " + "\n  ".join(left))
+            raise VirtualError("left over at the end:\n  " + "\n  ".join(left))
 
     def _story(self, stuck: list[Rank]) -> str:
         lines = [f"deadlock: {len(stuck)} of {self.size} ranks wait, and nobody can go on"]
@@ -190,16 +200,22 @@ class VirtualCluster:
         return "\n".join(lines)
 
     def _circle(self, stuck: list[Rank]) -> list[int]:
-        """Follow who waits for whom until somebody comes up again."""
-        path = [stuck[0].number]
-        while True:
-            rank = self.ranks[path[-1]]
-            alive = [n for n in sorted(rank.waits_for.for_whom()) if not self.ranks[n].body.dead]
-            if not alive:
-                return []
-            if alive[0] in path:
-                return [*path[path.index(alive[0]) :], alive[0]]
-            path.append(alive[0])
+        """Follow who waits for whom until somebody comes up again; turn back where nobody does."""
+        ahead = {
+            rank.number: [n for n in rank.waits_for.for_whom() if not self.ranks[n].body.dead]
+            for rank in stuck
+        }
+        for start in ahead:
+            path = [start]
+            while path:
+                if not ahead[path[-1]]:
+                    path.pop()
+                    continue
+                following = ahead[path[-1]].pop(0)
+                if following in path:
+                    return [*path[path.index(following) :], following]
+                path.append(following)
+        return []
 
 
 def place(frame: FrameType | None) -> str:

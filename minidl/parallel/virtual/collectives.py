@@ -18,12 +18,22 @@ if TYPE_CHECKING:
 UFUNCS = ((MPI.SUM, np.add), (MPI.MAX, np.maximum), (MPI.MIN, np.minimum))
 
 
+def ufunc_of(op: MPI.Op) -> np.ufunc:
+    """What NumPy calls the operation."""
+    for known, ufunc in UFUNCS:
+        if op == known:
+            return ufunc
+    raise NotImplementedError("a virtual reduction with another operation than SUM, MAX and MIN")
+
+
 @dataclass
 class Collective:
     """A call that all ranks of a communicator make.
 
     Attributes
     ----------
+    ufunc : np.ufunc or None
+        Of a reduction.
     place, first
         Where it was called first, and by which rank.
     joined : dict of int to InCall
@@ -38,7 +48,7 @@ class Collective:
     number: int
     kind: str
     root: int
-    op: Any
+    ufunc: np.ufunc | None
     shape: tuple[int, Any]
     place: str
     first: int
@@ -53,12 +63,12 @@ class Collective:
         everyone = len(self.joined) == len(self.group.members)
         if self.kind == "Bcast":
             self._pass_on(index, call)
-        elif everyone:
-            self._complete_all()
         elif self.kind in ("Reduce", "Gather") and index != self.root:
             machine = self.group.cluster.machine
             call.complete(call.began + machine.message_time(call.data.size))
         if everyone:
+            if self.kind != "Bcast":
+                self._complete_all()
             del self.group.calls[self.number]
             self.joined = {}  # no circle of references is left
 
@@ -73,7 +83,7 @@ class Collective:
     def _complete_all(self) -> None:
         calls = [self.joined[index] for index in range(len(self.joined))]
         contents = [call.data.contents for call in calls if call.data.contents is not None]
-        if self.kind == "Split":
+        if self.kind in ("Split", "Dup"):
             self._split(contents)
         elif len(contents) == len(calls) or (contents and "educe" in self.kind):
             self.result = self._combined(contents)  # where sums are made, ghosts count as 0
@@ -83,18 +93,17 @@ class Collective:
                 call.complete(self.ready)
 
     def _combined(self, contents: list[np.ndarray]) -> np.ndarray:
-        if self.kind not in ("Reduce", "Allreduce"):
+        if self.ufunc is None:
             return np.concatenate(contents)
         total = contents[0].copy()
-        (ufunc,) = (ufunc for op, ufunc in UFUNCS if op == self.op)
         for array in contents[1:]:
-            ufunc(total, array, out=total)
+            self.ufunc(total, array, out=total)
         return total
 
     def _split(self, contents: list[np.ndarray]) -> None:
         wishes = [(*wish.tolist(), index) for index, wish in enumerate(contents)]
         parts: dict[int, list[int]] = {}
-        for color, _, index in sorted(wishes):
+        for color, _, index in sorted(wish for wish in wishes if wish[0] != MPI.UNDEFINED):
             parts.setdefault(color, []).append(index)
         for indices in parts.values():
             group = self.group.part(indices)
@@ -113,12 +122,11 @@ class InCall(Request):
         self, comm: VirtualComm, call: Collective, send: Buffer, receive: Buffer | None
     ) -> None:
         super().__init__(comm)
-        self.began, self.call = self.member.clock, call
-        self.send, self.receive, self.data = send, receive, Data(send)
+        self.call, self.send, self.receive, self.data = call, send, receive, Data(send)
         if receive is not None:
             spoil(receive)
 
-    def finish(self) -> None:
+    def finish(self, status: MPI.Status | None) -> None:
         """Find the result in the buffer; check that what was sent is what is there."""
         if self.send is not self.receive and not self.data.same_as(self.send):
             raise VirtualError(

@@ -8,6 +8,7 @@ the order of ranks. What is not here raises ``AttributeError``, by its name.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from mpi4py import MPI
 
 from .cluster import Rank, VirtualCluster, VirtualError, place
-from .collectives import Collective, InCall
+from .collectives import Collective, InCall, ufunc_of
 from .data import Buffer
 from .requests import Anybody, Message, Receive, Send
 
@@ -45,14 +46,22 @@ class Group:
         return Group(self.cluster, [self.members[index].number for index in indices])
 
     def left_over(self) -> Iterator[str]:
-        """What was sent and never received, in words."""
+        """What was begun, and never completed by others, in words."""
         for member, messages in zip(self.members, self.messages, strict=True):
             for message in messages:
                 source = self.members[message.source].number
                 yield (
-                    f"rank {source} to rank {member.number}, tag {message.tag}, "
-                    f"{message.size} bytes, sent at {message.place}"
+                    f"a message that nobody received: rank {source} to rank {member.number}, "
+                    f"tag {message.tag}, {message.size} bytes, sent at {message.place}"
                 )
+        for receive in itertools.chain(*self.receives):
+            yield f"a receive on rank {receive.member.number}: {receive.told()}"
+        for call in self.calls.values():
+            missing = set(range(len(self.members))) - set(call.joined)
+            yield (
+                f"{call.kind}, called by rank {call.first} at {call.place}, never by rank "
+                + ", ".join(str(self.members[index].number) for index in sorted(missing))
+            )
 
 
 class VirtualComm:
@@ -85,6 +94,7 @@ class VirtualComm:
 
     def Isend(self, buffer: Buffer, dest: int, tag: int = 0) -> Send:  # noqa: N802
         """Begin to send."""
+        self._check(dest)
         send = Send(self, buffer, dest, tag)
         machine, clock = self.cluster.machine, self.member.clock
         message = Message(
@@ -107,6 +117,7 @@ class VirtualComm:
         """Begin to receive, from one rank."""
         if source == MPI.ANY_SOURCE:
             raise NotImplementedError("a virtual Irecv from any source; Probe first")
+        self._check(source)
         receive = Receive(self, buffer, source, tag)
         for message in self.group.messages[self.rank]:
             if message.source == source and tag in (MPI.ANY_TAG, message.tag):
@@ -128,14 +139,10 @@ class VirtualComm:
         status: MPI.Status | None = None,
     ) -> None:
         """Receive."""
-        status = status or MPI.Status()
         if source == MPI.ANY_SOURCE:
-            self.Probe(source, tag, status)
-            source, tag = status.Get_source(), status.Get_tag()
-        receive = self.Irecv(buffer, source, tag)
-        receive.Wait()
-        assert receive.message is not None
-        tell(status, receive.message)
+            message = Anybody(self, tag).wait()
+            source, tag = message.source, message.tag
+        self.Irecv(buffer, source, tag).Wait(status)
 
     def Probe(  # noqa: N802
         self,
@@ -148,7 +155,7 @@ class VirtualComm:
             raise NotImplementedError("a virtual Probe of one source; receive instead")
         message = Anybody(self, tag).wait()
         if status is not None:
-            tell(status, message)
+            message.tell(status)
         return True
 
     def Ibcast(self, buffer: Buffer, root: int = 0) -> InCall:  # noqa: N802
@@ -159,13 +166,12 @@ class VirtualComm:
         self, send: Any, receive: Buffer | None, op: Any = MPI.SUM, root: int = 0
     ) -> InCall:
         """Begin to add up at the root."""
-        own: Any = receive if isinstance(send, type(MPI.IN_PLACE)) else send
-        return self._call("Reduce", own, receive if self.rank == root else None, root, op)
+        receive = receive if self.rank == root else None
+        return self._call("Reduce", own(send, receive), receive, root, ufunc_of(op))
 
     def Iallreduce(self, send: Any, receive: Buffer, op: Any = MPI.SUM) -> InCall:  # noqa: N802
         """Begin to add up for everyone."""
-        own = receive if isinstance(send, type(MPI.IN_PLACE)) else send
-        return self._call("Allreduce", own, receive, 0, op)
+        return self._call("Allreduce", own(send, receive), receive, 0, ufunc_of(op))
 
     def Bcast(self, buffer: Buffer, root: int = 0) -> None:  # noqa: N802
         """Give everyone the root's contents."""
@@ -195,41 +201,79 @@ class VirtualComm:
 
     def Split(self, color: int = 0, key: int = 0) -> VirtualComm:  # noqa: N802
         """Make communicators of the ranks with the same color, in the order of key and rank."""
-        request = self._call("Split", np.array([color, key]), None, 0)
-        request.Wait()
-        return VirtualComm(*request.call.made[self.rank])
+        return self._split("Split", color, key)
 
     def Dup(self) -> VirtualComm:  # noqa: N802
         """Make a communicator of the same ranks."""
-        return self.Split()
+        return self._split("Dup", 0, 0)
+
+    def _split(self, kind: str, color: int, key: int) -> Any:
+        request = self._call(kind, np.array([color, key]), None, 0)
+        request.Wait()
+        if color == MPI.UNDEFINED:
+            return MPI.COMM_NULL
+        return VirtualComm(*request.call.made[self.rank])
+
+    def _check(self, rank: int) -> None:
+        if not 0 <= rank < self.size:
+            raise VirtualError(f"there is no rank {rank} in a communicator of {self.size}")
 
     def _call(
-        self, kind: str, send: Buffer, receive: Buffer | None, root: int, op: Any = MPI.SUM
+        self,
+        kind: str,
+        send: Buffer,
+        receive: Buffer | None,
+        root: int,
+        ufunc: np.ufunc | None = None,
     ) -> InCall:
+        self._check(root)
         shape = (send.nbytes, send.dtype)
+        self._check_room(kind, shape, receive, root)
         number, self.calls = self.calls, self.calls + 1
         call = self.group.calls.get(number)
         if call is None:
             call = self.group.calls[number] = Collective(
-                self.group, number, kind, root, op, shape, here(), self.member.number
+                self.group, number, kind, root, ufunc, shape, here(), self.member.number
             )
-        elif (call.kind, call.root, call.op, call.shape) != (kind, root, op, shape):
+        elif (call.kind, call.root, call.ufunc, call.shape) != (kind, root, ufunc, shape):
             raise VirtualError(
-                f"collective calls do not match: rank {self.member.number} calls {kind} (root "
-                f"{root}, {shape[0]} bytes of {shape[1]}) at {here()}, where rank {call.first} "
-                f"called {call.kind} (root {call.root}, {call.shape[0]} bytes of "
-                f"{call.shape[1]}) at {call.place}"
+                f"collective calls do not match: rank {self.member.number} calls "
+                f"{described(kind, root, ufunc, shape)} at {here()}, where rank {call.first} "
+                f"called {described(call.kind, call.root, call.ufunc, call.shape)} at {call.place}"
             )
         request = InCall(self, call, send, receive)
         call.join(self.rank, request)
         return request
 
+    def _check_room(
+        self, kind: str, shape: tuple[int, Any], receive: Buffer | None, root: int
+    ) -> None:
+        """Refuse a receiving buffer that is not made for what comes."""
+        comes = self.size * shape[0] if "ather" in kind else shape[0], shape[1]
+        if receive is not None and (receive.nbytes, receive.dtype) != comes:
+            raise VirtualError(
+                f"rank {self.member.number} receives {receive.nbytes} bytes of {receive.dtype} in "
+                f"{kind} where {comes[0]} of {comes[1]} come"
+            )
+        if receive is None and kind in ("Reduce", "Gather") and self.rank == root:
+            raise VirtualError(f"rank {self.member.number}, the root, receives nothing in {kind}")
 
-def tell(status: MPI.Status, message: Message) -> None:
-    """Say from whom, with which tag, and how much."""
-    status.Set_source(message.source)
-    status.Set_tag(message.tag)
-    status.Set_elements(MPI.BYTE, message.size)
+
+def own(send: Any, receive: Buffer | None) -> Any:
+    """Find what a rank adds to a sum: where it sends in place, what it also receives into."""
+    if isinstance(send, type(MPI.IN_PLACE)):
+        if receive is None:
+            raise VirtualError("only who receives can send in place")
+        return receive
+    if send is receive:
+        raise VirtualError("the same buffer is sent and received into: say MPI.IN_PLACE")
+    return send
+
+
+def described(kind: str, root: int, ufunc: np.ufunc | None, shape: tuple[int, Any]) -> str:
+    """Describe a collective call in words."""
+    how = f", {ufunc.__name__}" if ufunc else ""
+    return f"{kind} (root {root}, {shape[0]} bytes of {shape[1]}{how})"
 
 
 def here() -> str:

@@ -17,23 +17,28 @@ class Data:
         self.dtype, self.size = buffer.dtype, buffer.nbytes
         self.contents: np.ndarray | None = None
         if isinstance(buffer, np.ndarray):
-            if not buffer.flags.c_contiguous:
-                raise VirtualError("a buffer is not contiguous")
-            self.contents = buffer.reshape(-1).copy()
+            self.contents = flat(buffer).copy()
 
     def put_into(self, buffer: Buffer) -> None:
         """Write the contents at the buffer's beginning."""
         if self.contents is not None and isinstance(buffer, np.ndarray):
-            buffer.reshape(-1)[: len(self.contents)] = self.contents
+            flat(buffer)[: len(self.contents)] = self.contents
 
     def same_as(self, buffer: Buffer) -> bool:
         """Whether the buffer still has these contents."""
         if self.contents is None or not isinstance(buffer, np.ndarray):
             return True
-        return np.array_equal(buffer.reshape(-1).view(np.uint8), self.contents.view(np.uint8))
+        return np.array_equal(flat(buffer).view(np.uint8), self.contents.view(np.uint8))
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    """View all of an array as a vector."""
+    if not array.flags.c_contiguous:
+        raise VirtualError("a buffer is not contiguous")
+    return array.reshape(-1)
 
 
 def spoil(buffer: Buffer) -> None:
     """Fill a buffer with garbage: NaN, or -1."""
     if isinstance(buffer, np.ndarray):
-        buffer.reshape(-1).view(np.uint8)[...] = 0xFF
+        flat(buffer).view(np.uint8)[...] = 0xFF

@@ -13,6 +13,8 @@ from .data import Buffer, Data, spoil
 if TYPE_CHECKING:
     from .comm import VirtualComm
 
+PATIENCE = 1000  # tests in vain
+
 
 class Request:
     """An operation that has begun.
@@ -25,25 +27,30 @@ class Request:
 
     def __init__(self, comm: VirtualComm) -> None:
         self.cluster, self.group, self.member = comm.cluster, comm.group, comm.member
+        self.began = self.tested = self.member.clock
         self.time: float | None = None
-        self.finished = False
+        self.finished, self.tests = False, 0
 
     def Wait(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Go on when it has completed."""
         while self.time is None:
             self.cluster.sleep(self.member, self)
         self.member.clock = max(self.member.clock, self.time)
-        self._finish_once()
+        if not self.finished:
+            self.finished = True
+            self.finish(status)
         return True
 
     def Test(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Say whether it has completed by now."""
         if self.time is None:
             self.cluster.let_others_catch_up(self.member)
-        if self.time is None or self.time > self.member.clock:
-            return False
-        self._finish_once()
-        return True
+        if self.time is not None and self.time <= self.member.clock:
+            return self.Wait(status)
+        # A loop that only tests takes no time, so that it would never end: it waits, after a while.
+        self.tests = self.tests + 1 if self.tested == self.member.clock else 0
+        self.tested = self.member.clock
+        return self.tests >= PATIENCE and self.Wait(status)
 
     def complete(self, time: float) -> None:
         """Note the time, and wake the rank if it waits for it."""
@@ -51,7 +58,7 @@ class Request:
         if self.member.waits_for is self:
             self.cluster.wake(self.member, max(time, self.member.clock))
 
-    def finish(self) -> None:
+    def finish(self, status: MPI.Status | None) -> None:
         """What the rank finds done when it has waited."""
 
     def told(self) -> str:
@@ -61,11 +68,6 @@ class Request:
     def for_whom(self) -> list[int]:
         """Ranks that could end the waiting."""
         raise NotImplementedError
-
-    def _finish_once(self) -> None:
-        if not self.finished:
-            self.finished = True
-            self.finish()
 
 
 @dataclass
@@ -84,6 +86,12 @@ class Message:
         """Bytes."""
         return self.data.size
 
+    def tell(self, status: MPI.Status) -> None:
+        """Say from whom it is, with which tag, and how much."""
+        status.Set_source(self.source)
+        status.Set_tag(self.tag)
+        status.Set_elements(MPI.BYTE, self.size)
+
 
 class Send(Request):
     """A message on its way."""
@@ -93,7 +101,7 @@ class Send(Request):
         self.buffer, self.dest, self.tag = buffer, dest, tag
         self.data = Data(buffer)
 
-    def finish(self) -> None:
+    def finish(self, status: MPI.Status | None) -> None:
         """Check that what was sent is what is there."""
         if not self.data.same_as(self.buffer):
             raise VirtualError(
@@ -130,15 +138,17 @@ class Receive(Request):
                 f"sent {data.size} of {data.dtype}, tag {message.tag}, at {message.place}"
             )
         self.message = message
-        time = max(message.arrival, self.member.clock)
+        time = max(message.arrival, self.began)
         self.complete(time)
         if message.send.time is None:
             message.send.complete(time)
 
-    def finish(self) -> None:
+    def finish(self, status: MPI.Status | None) -> None:
         """Find the message in the buffer."""
         assert self.message is not None
         self.message.data.put_into(self.buffer)
+        if status is not None:
+            self.message.tell(status)
 
     def told(self) -> str:
         """Say what is waited for."""
