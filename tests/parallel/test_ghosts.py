@@ -108,3 +108,19 @@ def test_the_same_seed_has_the_same_stragglers():
     slow = medians > 2
     assert 10 < slow.sum() < 30
     assert np.std(np.log(np.array(drawn)[~slow])) == pytest.approx(0.2, rel=0.15)
+
+
+def test_a_rank_sends_one_message_after_the_other():
+    """Each takes 1 s to leave and 0.1 s to arrive: at 1.1, 2.1 and 3.1 s."""
+    machine = Machine("slow", latency=0.1, bandwidth=80.0)
+
+    def program(comm):
+        if comm.rank == 0:
+            requests = [comm.Isend(np.zeros(10), dest, 0) for dest in (1, 2, 3)]
+            for request in requests:
+                request.Wait()
+        else:
+            comm.Recv(np.empty(10), 0, 0)
+        return comm.clock()
+
+    assert VirtualCluster(4, machine).run(program)[1:] == pytest.approx([1.1, 2.1, 3.1])

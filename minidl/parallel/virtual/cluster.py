@@ -50,11 +50,13 @@ class Rank:
 
     Attributes
     ----------
+    busy_until : float
+        When its last message has left.
     waits_for : object with ``told() -> str`` and ``for_whom() -> ranks``, or None
     """
 
     def __init__(self, number: int, body: Callable[[], None]) -> None:
-        self.number, self.clock = number, 0.0
+        self.number, self.clock, self.busy_until = number, 0.0, 0.0
         self.waits_for: Any = None
         self.wakes_at: float | None = None
         self.body = greenlet(body)

@@ -97,9 +97,10 @@ class VirtualComm:
         self._check(dest)
         send = Send(self, buffer, dest, tag)
         machine, clock = self.cluster.machine, self.member.clock
-        message = Message(
-            self.rank, tag, send.data, clock + machine.message_time(send.data.size), here(), send
-        )
+        # A rank puts its messages on the network one after the other.
+        leaves = max(clock, self.member.busy_until) + send.data.size / machine.bandwidth
+        self.member.busy_until = leaves
+        message = Message(self.rank, tag, send.data, leaves + machine.latency, here(), send)
         if send.data.size <= machine.eager:
             send.complete(clock)
         for receive in self.group.receives[dest]:
