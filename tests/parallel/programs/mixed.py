@@ -33,12 +33,14 @@ class Mix:
     draw, own : random.Random
         Draws the same on every rank: what is called. Draws for this rank alone: when it waits.
     pending : list of (request, what it receives into or None)
+    kept : list of arrays
+        What was given to sums: unlike other requests, mpi4py's do not keep it from being deleted.
     """
 
     def __init__(self, comm, script, digest):
         self.comm, self.script, self.digest = comm, script, digest
         self.draw, self.own = random.Random(script), random.Random(f"{script}, rank {comm.rank}")
-        self.pending, self.tag = [], 0
+        self.pending, self.kept, self.tag = [], [], 0
 
     def run(self, calls):
         kinds = [
@@ -108,6 +110,7 @@ class Mix:
         root, op = self.draw.randrange(self.comm.size), self.draw.choice(OPS)
         in_place, later = self.draw.random() < 0.5, self.draw.random() < 0.5
         send = self.contents(what, self.comm.rank, dtype=dtype, count=count)
+        self.kept.append(send)
         receive = send.copy() if self.comm.rank == root else None
         if in_place and self.comm.rank == root:
             send = MPI.IN_PLACE
@@ -123,6 +126,7 @@ class Mix:
         op = self.draw.choice(OPS)
         in_place, later = self.draw.random() < 0.5, self.draw.random() < 0.5
         send = self.contents(what, self.comm.rank, dtype=dtype, count=count)
+        self.kept.append(send)
         receive = send.copy()
         if in_place:
             send = MPI.IN_PLACE
