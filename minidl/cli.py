@@ -239,8 +239,6 @@ def plot(*runs: RunFolder, out: Path = Path("loss.png")) -> None:
 def waits(run: RunFolder, /, *, json: bool = False) -> None:
     """Say who waited for whom, and what the one that was waited for was doing.
 
-    Waiting that --staleness-bound imposes counts as time in transit.
-
     ```
     minidl waits runs/hep
     minidl waits runs/hep --json

@@ -10,7 +10,8 @@ At any moment a rank works, or waits for another, or for a message that is under
 
 So the ranks of a moment point at each other, and following the pointers ends at the cause: a rank
 that works, or none where a message is in transit. In a collective everyone waits for the last to
-arrive, then for the messages. An idle server has nothing to do, and causes nothing.
+arrive, then for the messages. An idle server has nothing to do, and causes nothing; where it holds
+a gradient back, for a bound on staleness, the sender waits for whoever's gradient frees it.
 
 Compare D. Böhme et al., Identifying the Root Causes of Wait States in Large-Scale Parallel
 Applications (ICPP 2010).
@@ -25,7 +26,7 @@ import numpy as np
 from .record import Record
 from .stopwatch import ACTIVITIES
 
-SEND, WAIT, IDLE = (ACTIVITIES.index(name) for name in ("send", "wait", "idle"))
+SEND, WAIT, UPDATE, IDLE = (ACTIVITIES.index(name) for name in ("send", "wait", "update", "idle"))
 OTHER = len(ACTIVITIES)  # stands for what is not timed: between spans
 CHUNK = 1 << 16  # moments that are looked at together; bounds the memory, not the result
 
@@ -112,7 +113,7 @@ def pointers(record: Record) -> tuple[list[np.ndarray], list[np.ndarray]]:
         members = np.flatnonzero(np.array(record.groups) == group)
         for layer in range(-1, len(record.layers)):
             sends, waits = (
-                [collective(record.spans[member], activity, layer) for member in members]
+                [concerning(record.spans[member], activity, layer) for member in members]
                 for activity in (SEND, WAIT)
             )
             arrivals = np.full((len(members), max(map(len, sends))), -np.inf)
@@ -127,12 +128,41 @@ def pointers(record: Record) -> tuple[list[np.ndarray], list[np.ndarray]]:
                 entered = turn >= 0
                 awaited[member][waiting[entered]] = last[turn[entered]]
                 until[member][waiting[entered]] = when[turn[entered]]
+    for server in np.flatnonzero(np.array(record.groups) < 0):
+        point_at_those_who_free(record, int(server), awaited, until)
     return awaited, until
 
 
-def collective(spans: np.ndarray, activity: int, layer: int) -> np.ndarray:
-    """Find the spans of one activity for a layer that concern the whole group, in order."""
-    chosen = (spans["activity"] == activity) & (spans["layer"] == layer) & (spans["peer"] == -1)
+def point_at_those_who_free(
+    record: Record, server: int, awaited: list[np.ndarray], until: list[np.ndarray]
+) -> None:
+    """Have those whose gradients a server held back wait for whoever's gradient freed them.
+
+    An answer that follows the update that another rank's gradient started had been held back.
+    """
+    spans = record.spans[server]
+    causes = np.flatnonzero(np.isin(spans["activity"], (UPDATE, IDLE)))
+    answers = np.flatnonzero(spans["activity"] == SEND)
+    if not len(causes):
+        return
+    before = causes[np.maximum(np.searchsorted(causes, answers) - 1, 0)]
+    freed_by = np.where(spans["activity"][before] == UPDATE, spans["peer"][before], -1)
+    held = (freed_by >= 0) & (freed_by != spans["peer"][answers])
+    for root, layer in {(int(spans["peer"][a]), int(spans["layer"][a])) for a in answers[held]}:
+        mine = (spans["peer"][answers] == root) & (spans["layer"][answers] == layer)
+        asked, waiting = (
+            concerning(record.spans[root], activity, layer, server) for activity in (SEND, WAIT)
+        )
+        turn = np.searchsorted(asked, waiting) - 1
+        for place, number in zip(waiting, turn, strict=True):
+            if 0 <= number < mine.sum() and held[mine][number]:
+                awaited[root][place] = freed_by[mine][number]
+                until[root][place] = spans["start"][before[mine][number]]
+
+
+def concerning(spans: np.ndarray, activity: int, layer: int, peer: int = -1) -> np.ndarray:
+    """Find the spans of one activity for a layer and a peer, in order; -1 is the whole group."""
+    chosen = (spans["activity"] == activity) & (spans["layer"] == layer) & (spans["peer"] == peer)
     return np.flatnonzero(chosen)
 
 

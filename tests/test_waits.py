@@ -86,6 +86,31 @@ def test_a_slow_server_is_the_cause_while_it_updates_and_not_while_it_is_idle():
     np.testing.assert_allclose(spent(run)["update"], [0, 0, 3.5])
 
 
+def test_a_gradient_that_is_held_back_waits_for_the_one_that_frees_it():
+    """Worker 0 asks at 1; the server answers it after the update that worker 1 asks for at 4."""
+    to_server = {"layer": 0, "peer": 2}
+    from_0, from_1 = {"layer": 0, "peer": 0}, {"layer": 0, "peer": 1}
+    run = record(
+        [0, 1, -1],
+        spans(("compute", 0, 1), ("send", 1, 1, to_server), ("wait", 1, 5, to_server)),
+        spans(("compute", 0, 4), ("send", 4, 4, to_server), ("wait", 4, 4.75, to_server)),
+        spans(
+            ("idle", 0, 1),
+            ("update", 1, 1, from_0),
+            ("idle", 1, 4.25),
+            ("update", 4.25, 4.5, from_1),
+            ("send", 4.5, 4.5, from_1),
+            ("send", 4.5, 4.5, from_0),
+            ("idle", 4.5, 5),
+        ),
+        layers=["conv"],
+    )
+    found = find_waits(run)
+    np.testing.assert_allclose(found.caused, table(3, w0_1=3, w1_2=0.25))
+    np.testing.assert_allclose(found.in_transit, [1, 0.5, 0])
+    assert doing(found, 1) == "compute"
+
+
 def test_a_wait_belongs_to_the_last_collective_that_was_entered_before_it():
     """Waiting is lazy: an iteration later, when the other rank has entered the next long ago."""
     run = record(

@@ -60,3 +60,10 @@ def test_a_run_under_a_bound_on_staleness_ends(waits):
     """Those that are held back do not wait for a group that has made its last step."""
     figures, _ = waits(4, "--strategy", "async", "--staleness-bound", 4, slow="0.05 * rank")
     assert figures["groups"] == [0, 1, 2, -1]
+
+
+def test_who_is_held_back_by_a_bound_waits_for_the_slow_one(waits):
+    figures, verdict = waits(3, "--strategy", "async", "--staleness-bound", 1)
+    assert verdict.startswith("rank 1 cost ")
+    assert "while it was computing" in verdict
+    assert figures["caused"][0][1] > 0.5 * 16 * 0.1
