@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-ACTIVITIES = ("compute", "send", "wait", "update", "idle", "load", "validate")
+ACTIVITIES = ("compute", "send", "wait", "update", "idle", "load", "validate", "write")
 SPAN = np.dtype(
     [
         ("activity", "u1"),  # place in ACTIVITIES

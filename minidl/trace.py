@@ -34,6 +34,7 @@ COLOURS = {
     "idle": "#E4E4E4",
     "load": "#CC79A7",
     "validate": "#F0E442",
+    "write": "#E69F00",
 }
 ARROW = "#202020"
 BAR = 0.74  # of a row's height

@@ -187,7 +187,8 @@ class Training:
                     "loading": spent.get("load", 0.0),
                 }
                 if is_root:
-                    log.write(event)
+                    with watch("write"):
+                        log.write(event)
                 if not math.isfinite(loss):
                     self._diverged(iteration, log)
             turn = iteration // per_epoch % self.roles.groups
@@ -198,10 +199,12 @@ class Training:
                 with watch("validate"):
                     event = self._validated(strategy.group, iteration)
                 if is_root:
-                    log.write(event)
+                    with watch("write"):
+                        log.write(event)
             if self.group == 0 and iteration % self.settings.checkpoint_every == 0:
                 strategy.gather()
-                self._save(run, iteration)
+                with watch("write"):
+                    self._save(run, iteration)
 
     def _validated(self, comm: MPI.Intracomm, iteration: int) -> Event:
         figures = self.validate(comm)

@@ -24,6 +24,7 @@ WORKING = {
     "update": "updating",
     "load": "loading data",
     "validate": "validating",
+    "write": "writing",
     "other": "busy with what is not timed",
 }
 

@@ -215,14 +215,14 @@ def test_validation_does_not_stop_the_other_group(tmp_path, events, name):
 @pytest.mark.parametrize("name", ["sync", "async", "hybrid"])
 def test_every_second_of_every_rank_has_one_name(tmp_path, events, name):
     ranks, flags = LAYOUTS[name]
-    run = train(tmp_path, "--data", events, "--epochs", 2, "--strategy", name, *flags, ranks=ranks)
+    run = train(tmp_path, "--data", events, "--epochs", 20, "--strategy", name, *flags, ranks=ranks)
     whole = record.load(run)
     assert len(whole.spans) == ranks
     for spans in whole.spans:
         assert (spans["start"] <= spans["end"]).all()
         assert (spans["end"][:-1] <= spans["start"][1:]).all()
         inside = spans["end"][-1] - spans["start"][0]
-        assert (spans["end"] - spans["start"]).sum() > 0.5 * inside
+        assert (spans["end"] - spans["start"]).sum() > 0.8 * inside
 
 
 def test_what_one_group_has_no_samples_for_the_others_do(tmp_path):
