@@ -8,7 +8,7 @@ import pytest
 from printed import Printed
 
 from minidl import model
-from minidl.check import print_check, random_target
+from minidl.cli.check import print_check, random_target
 from minidl.errors import UserError
 from minidl.layers import Conv2d, Flatten, Linear, ReLU, Sequential
 from minidl.losses import mean_squared_error, softmax_cross_entropy

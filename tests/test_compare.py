@@ -15,13 +15,13 @@ from launch import minidl
 from printed import Printed
 
 from minidl.cli import app
-from minidl.compare import remarks, settings_of_each, table
 from minidl.errors import UserError
-from minidl.launcher import find_mpiexec, flags
-from minidl.outcome import Outcome, first_below, measure
-from minidl.plot import Curve
 from minidl.record import Record
 from minidl.run import read_settings
+from minidl.runs.compare import remarks, settings_of_each, table
+from minidl.runs.launcher import find_mpiexec, flags
+from minidl.runs.outcome import Outcome, first_below, measure
+from minidl.runs.plot import Curve
 from minidl.settings import Settings
 from minidl.stopwatch import ACTIVITIES, SPAN
 

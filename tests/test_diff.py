@@ -10,8 +10,8 @@ from events import write_events
 from launch import minidl
 from rich.console import Console
 
-from minidl.diff_report import print_diff
 from minidl.errors import UserError
+from minidl.runs.diff_report import print_diff
 
 SMALL = {"width": 4, "optimizer": "sgd", "iterations": 8, "batch-size": 8}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minidl.differences import STEPS, Function, Slope
+from minidl.gradients.differences import STEPS, Function, Slope
 
 
 def slope(above, below):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from broken_gallery import GALLERY
 
-from minidl.gradcheck import TOLERANCE, check_layer, check_loss, check_network
+from minidl.gradients.gradcheck import TOLERANCE, check_layer, check_loss, check_network
 from minidl.layers import (
     BatchNorm2d,
     Branches,

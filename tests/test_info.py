@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from launch import minidl
 
-from minidl.advice import Machine, advice, family
-from minidl.info import find_blas, first_line, launcher_says, usable_cores
+from minidl.cli.advice import Machine, advice, family
+from minidl.cli.info import find_blas, first_line, launcher_says, usable_cores
 
 GOOD = Machine(
     blas="openblas 0.3.31",

@@ -9,11 +9,11 @@ from events import write_events
 from launch import minidl
 from printed import Printed
 
-from minidl import survey
+from minidl.cli import survey
+from minidl.cli.gallery import choose, draw_samples
+from minidl.cli.inspect import inspect_file
+from minidl.cli.survey import Survey, blocks, decompressed, is_image
 from minidl.errors import UserError
-from minidl.gallery import choose, draw_samples
-from minidl.inspect import inspect_file
-from minidl.survey import Survey, blocks, decompressed, is_image
 
 RANDOM = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minidl.errors import UserError
-from minidl.gradcheck import check_loss
+from minidl.gradients.gradcheck import check_loss
 from minidl.losses import (
     binary_cross_entropy,
     mean_squared_error,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl.errors import UserError
-from minidl.plot import draw, plot_runs, read_curve, smooth
+from minidl.runs.plot import draw, plot_runs, read_curve, smooth
 
 losses = st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(float("nan"))), min_size=1, max_size=30)
 
@@ -110,7 +110,9 @@ def test_the_scale_is_logarithmic_over_decades_only(tmp_path):
 def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path, monkeypatch):
     runs = [write_run(tmp_path / side / "hep", [1.0]) for side in "ab"]
     drawn = []
-    monkeypatch.setattr("minidl.plot.draw", lambda curves: drawn.extend(curves) or draw(curves))
+    monkeypatch.setattr(
+        "minidl.runs.plot.draw", lambda curves: drawn.extend(curves) or draw(curves)
+    )
     plot_runs(runs, tmp_path / "loss.png")
     assert [curve.label for curve in drawn] == [str(run) for run in runs]
 
@@ -154,6 +156,9 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypat
 
 
 def test_pyplot_is_left_alone():
-    program = "import sys, minidl.plot, minidl.gallery; print('matplotlib.pyplot' in sys.modules)"
+    program = (
+        "import sys, minidl.runs.plot, minidl.cli.gallery; "
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.split() == [b"False"]

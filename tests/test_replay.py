@@ -14,10 +14,10 @@ from launch import minidl, mpiexec
 from rich.console import Console
 
 from minidl.errors import UserError
-from minidl.order import ContradictionError, recorded_order
 from minidl.parallel.served import UPDATE
 from minidl.record import Record
-from minidl.replay_report import print_replay
+from minidl.runs.order import ContradictionError, recorded_order
+from minidl.runs.replay_report import print_replay
 
 # In batches of 4, an epoch of 33 samples ends with an update of one: the other groups make none
 # then, and in a group of two the other rank has nothing to add.

@@ -8,8 +8,8 @@ import pytest
 from timelines import record, slow_rank_in_sync, spans, two_workers_and_a_server
 
 from minidl.errors import UserError
+from minidl.runs.trace import draw_timeline, gradients, labels, place_rows, window, write_trace
 from minidl.stopwatch import SPAN
-from minidl.trace import draw_timeline, gradients, labels, place_rows, window, write_trace
 
 
 def events(run, folder):

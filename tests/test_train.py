@@ -15,8 +15,8 @@ from events import write_events
 from launch import launcher, minidl
 
 from minidl import checkpoint, record
-from minidl.advice import family
-from minidl.info import launcher_says
+from minidl.cli.advice import family
+from minidl.cli.info import launcher_says
 from minidl.run import read_log
 from minidl.stopwatch import ACTIVITIES
 from minidl_models import hep

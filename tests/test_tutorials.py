@@ -14,8 +14,8 @@ from launch import mpiexec
 
 from minidl import record
 from minidl.parallel import hybrid, sync
-from minidl.wait_report import costs
-from minidl.waits import find_waits
+from minidl.runs.wait_report import costs
+from minidl.runs.waits import find_waits
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "tutorials"

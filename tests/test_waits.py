@@ -10,11 +10,11 @@ from launch import minidl
 from printed import Printed
 from timelines import record, slow_rank_in_sync, spans, two_workers_and_a_server
 
-from minidl import waits as analysis
 from minidl.errors import UserError
+from minidl.runs import waits as analysis
+from minidl.runs.wait_report import costs, doing, durations, figures, print_waits, spent, verdict
+from minidl.runs.waits import find_waits
 from minidl.stopwatch import ACTIVITIES, SPAN
-from minidl.wait_report import costs, doing, durations, figures, print_waits, spent, verdict
-from minidl.waits import find_waits
 
 
 def table(ranks, **seconds):

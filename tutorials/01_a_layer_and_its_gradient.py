@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from page import SMALL, show
 
-from minidl.gradcheck import check_layer
+from minidl.gradients.gradcheck import check_layer
 from minidl.layers import Linear, ReLU, Sequential, Tanh
 from minidl.losses import softmax_cross_entropy
 from minidl.threads import one_thread_a_rank
@@ -303,9 +303,9 @@ print(f"share of directions that show less than a hundredth of it: {100 * chance
 # %% [markdown]
 # ## The checker
 #
-# `minidl.gradcheck` is all of the above in one call: random factors, double precision, central
-# differences with three steps, every number of a small tensor by itself, samples and random
-# directions for a large one.
+# `minidl.gradients.gradcheck` is all of the above in one call: random factors, double precision,
+# central differences with three steps, every number of a small tensor by itself, samples and
+# random directions for a large one.
 
 # %%
 check = Sequential(Linear(10, 20, generator=generator, dtype=np.float64), ReLU())
@@ -455,6 +455,6 @@ show(figure, "01_announced")
 # ## What to read next
 #
 # `minidl/layers/layer.py`, which says what every layer is, then `linear.py` and `activation.py`
-# beside it; `minidl/gradcheck.py`, then `differences.py` (how a slope is measured) and
+# beside it; `minidl/gradients/gradcheck.py`, then `differences.py` (how a slope is measured) and
 # `diagnosis.py` (what mistakes look like). The next page is
 # `02_convolution_as_a_matrix_product.py`.

@@ -18,9 +18,9 @@ from page import OUTPUT, SMALL, events, minidl, show
 
 from minidl import checkpoint
 from minidl.data import Batches, Dataset
-from minidl.evaluate import run_network
 from minidl.optim import Adam
-from minidl.plot import smooth
+from minidl.runs.evaluate import run_network
+from minidl.runs.plot import smooth
 from minidl.threads import one_thread_a_rank
 from minidl_models import hep
 from minidl_models.hep import evaluation

@@ -29,9 +29,9 @@ from minidl.objective import Objective
 from minidl.optim import SGD
 from minidl.parallel import sync
 from minidl.roles import Roles
+from minidl.runs.trace import COLOURS
 from minidl.stopwatch import Stopwatch
 from minidl.threads import one_thread_a_rank
-from minidl.trace import COLOURS
 from minidl_models import hep
 
 comm = MPI.COMM_WORLD

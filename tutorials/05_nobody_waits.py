@@ -18,11 +18,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from page import OUTPUT, ROOT, SMALL, events, minidl, mpiexec, show
 
-from minidl import plot, record
+from minidl import record
 from minidl.optim import SGD, explicit_momentum
 from minidl.parallel import async_ps, server
 from minidl.parallel.served import ServedLayer
 from minidl.run import read_log
+from minidl.runs import plot
 
 # %% [markdown]
 # ## What waiting costs

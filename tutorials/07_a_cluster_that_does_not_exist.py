@@ -31,9 +31,9 @@ from minidl.parallel import hybrid, sync
 from minidl.parallel.served import UPDATE
 from minidl.parallel.virtual import CORI, Machine, Stragglers, VirtualCluster, ghost
 from minidl.roles import Roles
+from minidl.runs.trace import draw_timeline
 from minidl.stopwatch import Stopwatch
 from minidl.summary import build, summarize
-from minidl.trace import draw_timeline
 
 # %% [markdown]
 # ## Ranks without processes

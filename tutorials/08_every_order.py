@@ -586,5 +586,5 @@ tampered("exchange", exchange)
 # `minidl/parallel/virtual/cluster.py`, how ranks run in one process, and how it tells a deadlock;
 # `minidl/parallel/virtual/explore.py`, all of the search; `minidl/parallel/virtual/promises.py`,
 # the small training and its check. `tests/parallel/test_virtual.py` runs both on many cases, and
-# `tests/parallel/broken.py` is the gallery. `minidl/replay.py` and `minidl/order.py` are the
-# replay, and what cannot be in a record.
+# `tests/parallel/broken.py` is the gallery. `minidl/runs/replay.py` and `minidl/runs/order.py` are
+# the replay, and what cannot be in a record.

@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from minidl import picture
-from minidl.launcher import find_mpiexec
+from minidl.runs.launcher import find_mpiexec
 
 SMALL = "--small" in sys.argv
 ROOT = Path(__file__).resolve().parents[1]

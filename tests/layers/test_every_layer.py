@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers.strategies import LAYERS, layouts, parts
 
-from minidl.gradcheck import check_layer
+from minidl.gradients.gradcheck import check_layer
 
 every_layer = pytest.mark.parametrize("kind", LAYERS)
 LEARNING = {"convolution", "linear", "batch norm", "sequence", "branches", "residual"}

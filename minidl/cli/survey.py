@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import h5py
 import numpy as np
 
-from .tables import times
+from ..tables import times
 
 SAMPLES = 2000  # looked at, of a field with more
 BYTES = 2**30  # read of one field at most, as HDF5 decompresses it

@@ -12,12 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..record import load
+from ..tables import plain_table
+from ..threads import one_thread_a_rank
 from .diff_report import plain
 from .past import PastRun, read_run
-from .record import load
 from .replay import LossDifference, Replay, replay
-from .tables import plain_table
-from .threads import one_thread_a_rank
 
 
 def print_replay(folder: Path, as_json: bool, console: Console) -> bool:

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from . import picture
-from .errors import UserError
-from .run import read_log
+from .. import picture
+from ..errors import UserError
+from ..run import read_log
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKER: dict[str, Any] = {

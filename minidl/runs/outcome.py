@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..progress import PLACE
+from ..record import Record
+from ..stopwatch import ACTIVITIES
 from .plot import Curve
-from .progress import PLACE
-from .record import Record
-from .stopwatch import ACTIVITIES
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from . import checkpoint, model
-from .data import Batches, Dataset, prepared, read_ahead
-from .errors import UserError
-from .layers import Layer
-from .run import read_settings
-from .threads import one_thread_a_rank
+from .. import checkpoint, model
+from ..data import Batches, Dataset, prepared, read_ahead
+from ..errors import UserError
+from ..layers import Layer
+from ..run import read_settings
+from ..threads import one_thread_a_rank
 
 BATCH = 64  # samples at a time; any number gives the same outputs
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from .errors import UserError
-from .info import usable_cores
+from ..cli.info import usable_cores
+from ..errors import UserError
+from ..run import read_log
+from ..settings import Settings
+from ..tables import plain_table
 from .launcher import find_mpiexec, flags, launch
-from .run import read_log
-from .settings import Settings
-from .tables import plain_table
 
 if TYPE_CHECKING:
     from .outcome import Outcome
@@ -169,7 +169,8 @@ def write(path: Path, text: str) -> None:
 def judge(out: Path, target: float | None) -> tuple[float, dict[str, Outcome]]:
     """Measure the runs against one target, draw them, and return both."""
     # Not before the last run: this starts MPI in this process, and Matplotlib takes a second.
-    from . import picture, plot, record
+    from .. import picture, record
+    from . import plot
     from .outcome import measure
 
     curves = {

@@ -10,9 +10,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from .record import Record, load
-from .stopwatch import ACTIVITIES
-from .tables import plain_table
+from ..record import Record, load
+from ..stopwatch import ACTIVITIES
+from ..tables import plain_table
 from .waits import Waits, find_waits
 
 NOTICEABLE = 0.02  # of the time: less is not worth a change

@@ -24,15 +24,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import model
+from .. import model
+from ..errors import UserError
+from ..layers import Dropout
+from ..record import Record
+from ..settings import Settings
 from .diff import LayerDifference, compare_arrays, compare_losses
-from .errors import UserError
-from .layers import Dropout
 from .order import ContradictionError, recorded_order
 from .past import PastRun
-from .record import Record
 from .rerun import Losses, Rerun
-from .settings import Settings
 
 
 class LossDifference(NamedTuple):

@@ -15,9 +15,9 @@ import numpy as np
 from rich.console import Console
 from threadpoolctl import threadpool_info
 
-from . import __version__
+from .. import __version__
+from ..tables import size_text
 from .advice import Machine, advice, plural
-from .tables import size_text
 
 CPUS = 8192  # more than Linux can number
 

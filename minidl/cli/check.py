@@ -9,12 +9,12 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from .errors import UserError
-from .gradcheck import check_layer, check_network
-from .gradient_report import TensorReport
-from .layers.layer import Shape
-from .summary import build
-from .tables import plain_table, times
+from ..errors import UserError
+from ..gradients.gradcheck import check_layer, check_network
+from ..gradients.gradient_report import TensorReport
+from ..layers.layer import Shape
+from ..summary import build
+from ..tables import plain_table, times
 
 SAMPLES = 3  # more than one, so that sums over the batch are checked, and no power of two
 SHIFT = 0.1  # of the parameters, from where training starts

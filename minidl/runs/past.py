@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .data import open_hdf5
-from .errors import UserError
-from .run import read_log, read_settings
-from .settings import Settings
+from ..data import open_hdf5
+from ..errors import UserError
+from ..run import read_log, read_settings
+from ..settings import Settings
 
 DEFAULTS = Settings()
 

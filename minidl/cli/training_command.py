@@ -13,17 +13,17 @@ from mpi4py import MPI
 from rich.console import Console
 from rich.table import Table
 
-from . import __version__, model
-from .errors import UserError
-from .log import Event
-from .parallel.agreement import together
-from .parallel.patience import PatientComm
-from .progress import Progress
-from .run import Run
-from .settings import Settings
-from .tables import counted
-from .threads import one_thread_a_rank
-from .train import Training
+from .. import __version__, model
+from ..errors import UserError
+from ..log import Event
+from ..parallel.agreement import together
+from ..parallel.patience import PatientComm
+from ..progress import Progress
+from ..run import Run
+from ..settings import Settings
+from ..tables import counted
+from ..threads import one_thread_a_rank
+from ..train import Training
 
 PATHS = {
     "serial": "kept: one rank sends nothing.",
@@ -104,10 +104,10 @@ def train_command(
     record.save(run.folder / "record.h5")
     run.log("end", reason="finished")
     # Matplotlib takes a second to load, which only this rank spends.
-    from .plot import plot_runs
+    from ..runs.plot import plot_runs
 
     if trace:
-        from .trace import draw_timeline, write_trace
+        from ..runs.trace import draw_timeline, write_trace
 
         write_trace(record, trace)
         draw_timeline(record, trace.with_suffix(".png"))

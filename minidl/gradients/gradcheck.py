@@ -7,8 +7,8 @@ Whether that is so can be measured without knowing any derivative, by difference
 
 The factors stand for all that may come behind. A small tensor is measured number by number; a
 large one at some of its numbers and along random directions u, each of which would show an error
-anywhere in the tensor. How a slope is measured: ``minidl.differences``. What a wrong gradient
-looks like: ``minidl.diagnosis``.
+anywhere in the tensor. How a slope is measured: ``differences.py``. What a wrong gradient looks
+like: ``diagnosis.py``.
 
 Source: the idea to project an operation of any size onto random directions is that of the
 checker in HIPS/autograd.
@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from ..layers import Layer
+from ..losses import LossAndGradient
 from .diagnosis import Evidence, likely_cause
 from .differences import STEPS, Function
 from .gradient_report import Failure, Report, TensorReport
-from .layers import Layer
-from .losses import LossAndGradient
 
 TOLERANCE = 1e-5  # relative to a tensor's gradient: finds one that is wrong by 0.1 %
 SMALL = 64  # numbers that a tensor may have to be measured one by one

@@ -14,13 +14,13 @@ from types import ModuleType
 
 import numpy as np
 
-from .data import Batches, Dataset, prepared_in_parts
-from .layers import Layer
-from .objective import Batch, Objective
+from ..data import Batches, Dataset, prepared_in_parts
+from ..layers import Layer
+from ..objective import Batch, Objective
+from ..parallel.served import ServedLayer
+from ..roles import Roles
+from ..settings import Settings
 from .order import circle
-from .parallel.served import ServedLayer
-from .roles import Roles
-from .settings import Settings
 
 Losses = dict[tuple[int, int], float]  # by iteration and group
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from .optim import explicit_momentum
+from ..optim import explicit_momentum
+from ..settings import flag
 from .past import PastRun, Update
-from .settings import flag
 
 RULE = ("optimizer", "momentum", "nesterov", "weight_decay", "clip")
 RATE = ("learning_rate", "schedule", "scale_by_ranks", "warmup")

@@ -9,12 +9,12 @@ import h5py
 from rich.console import Console
 from rich.markup import escape
 
-from . import picture as pictures
-from .data import open_hdf5
-from .errors import UserError
+from .. import picture as pictures
+from ..data import open_hdf5
+from ..errors import UserError
+from ..tables import plain_table, size_text, times
 from .gallery import draw_samples
 from .survey import Survey, is_field, is_image, problems
-from .tables import plain_table, size_text, times
 
 
 def inspect_file(file: Path, picture: Path | None, console: Console) -> None:

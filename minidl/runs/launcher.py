@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .errors import UserError
-from .settings import Settings, flag
+from ..errors import UserError
+from ..settings import Settings, flag
 
 PATIENCE = 10.0  # seconds that an interrupted run has to say what it has saved
 

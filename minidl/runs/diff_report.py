@@ -12,10 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..errors import UserError
+from ..tables import plain_table
 from .diff import Difference, Parting, compare
-from .errors import UserError
 from .past import PastRun, read_run
-from .tables import plain_table
 
 VERDICTS = {
     "bits": "equal to the bit",

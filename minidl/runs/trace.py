@@ -18,10 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from . import picture
-from .errors import UserError
-from .record import Record
-from .stopwatch import ACTIVITIES
+from .. import picture
+from ..errors import UserError
+from ..record import Record
+from ..stopwatch import ACTIVITIES
 
 SEND, UPDATE = ACTIVITIES.index("send"), ACTIVITIES.index("update")
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .record import Record
-from .stopwatch import ACTIVITIES
+from ..record import Record
+from ..stopwatch import ACTIVITIES
 
 SEND, WAIT, UPDATE, IDLE = (ACTIVITIES.index(name) for name in ("send", "wait", "update", "idle"))
 OTHER = len(ACTIVITIES)  # stands for what is not timed: between spans

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .record import Record
+from ..record import Record
 
 
 class ContradictionError(Exception):

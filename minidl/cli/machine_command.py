@@ -13,11 +13,11 @@ import numpy as np
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from . import model
-from .errors import UserError
-from .launcher import find_mpiexec
-from .parallel.virtual import Machine
-from .summary import build, summarize
+from .. import model
+from ..errors import UserError
+from ..parallel.virtual import Machine
+from ..runs.launcher import find_mpiexec
+from ..summary import build, summarize
 
 SHAPE, BATCH, STEPS = (64, 64, 3), 8, 5
 

@@ -1,0 +1,33 @@
+"""The ``minidl`` command as a whole: its help page, and what its subcommands have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Group, Parameter
+from rich.console import Console
+
+from .. import __version__
+
+console = Console(soft_wrap=True, highlight=False)
+
+# The order of the help page: that of the work.
+DATA, MODEL, RUN, MACHINE = (
+    Group(name, sort_key=place)
+    for place, name in enumerate(("Data", "The network", "A run", "This machine"))
+)
+
+app = App(
+    name="minidl",
+    version=__version__,
+    help="Train NumPy networks on scientific images, on one rank or on many.\n\n"
+    "A first run: `make demo`. Any command: `minidl COMMAND --help`.",
+    help_format="markdown",
+    group_commands=Group("Help", sort_key=9),
+    suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=(), consume_multiple=True, show_choices=True),
+)
+
+ModelName = Annotated[str, Parameter(help="hep, or the import path of a module of your own.")]
+RunFolder = Annotated[Path, Parameter(help="Folder of a run.")]

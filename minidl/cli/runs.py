@@ -1,0 +1,115 @@
+"""``minidl evaluate``, ``plot``, ``waits``, ``diff`` and ``replay``: what runs have left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .app import RUN, RunFolder, app, console
+
+
+@app.command(group=RUN, sort_key=2)
+def evaluate(run: RunFolder, /, *, data: tuple[Path, ...], json: bool = False) -> None:
+    """Judge a trained network on data that it has not seen; leave the pictures in the run's folder.
+
+    ```
+    minidl evaluate runs/hep --data test.h5
+    minidl evaluate runs/hep --data test.h5 --json
+    ```
+
+    Parameters
+    ----------
+    data
+        HDF5 files; several count as one set.
+    json
+        Print the figures as JSON.
+    """
+    from ..runs.evaluate import evaluate_run
+
+    evaluate_run(run, data, json, console)
+
+
+@app.command(group=RUN, sort_key=3)
+def plot(*runs: RunFolder, out: Path = Path("loss.png")) -> None:
+    """Draw the loss curves of runs over samples and over time, in one picture.
+
+    ```
+    minidl plot runs/hep
+    minidl plot runs/slower runs/hep --out compared.png
+    ```
+
+    Parameters
+    ----------
+    out
+        Where the picture goes.
+    """
+    from ..runs.plot import plot_runs
+
+    plot_runs(runs, out)
+    console.print(f"wrote {out}")
+
+
+@app.command(group=RUN, sort_key=4)
+def waits(run: RunFolder, /, *, json: bool = False) -> None:
+    """Say who waited for whom, and what the one that was waited for was doing.
+
+    ```
+    minidl waits runs/hep
+    minidl waits runs/hep --json
+    ```
+
+    Parameters
+    ----------
+    json
+        Print the figures as JSON.
+    """
+    from ..runs.wait_report import print_waits
+
+    print_waits(run, json, console)
+
+
+@app.command(group=RUN, sort_key=6)
+def diff(first: RunFolder, second: RunFolder, /, *, json: bool = False) -> None:
+    """Say whether two runs are equal to the bit, equal up to summation order, or different and why.
+
+    Ends with status 1 if they are different. Many ranks against one that has all their samples:
+
+    ```
+    mpiexec -n 2 minidl train hep --data events.h5 --batch-size 4 --iterations 40 --out runs/two
+    minidl train hep --data events.h5 --batch-size 8 --iterations 40 --out runs/one
+    minidl diff runs/one runs/two
+    ```
+
+    Parameters
+    ----------
+    json
+        Print the figures as JSON.
+    """
+    from ..runs.diff_report import print_diff
+
+    if not print_diff(first, second, json, console):
+        raise SystemExit(1)
+
+
+@app.command(group=RUN, sort_key=7)
+def replay(run: RunFolder, /, *, json: bool = False) -> None:
+    """Make every update of a run again in one process, in the recorded order; compare the bits.
+
+    Takes as long as the run would on one rank. Ends with status 1 if the checkpoint is not what
+    comes out, or the record contradicts itself.
+
+    ```
+    mpiexec -n 5 minidl train hep --data events.h5 --strategy async --out runs/async
+    minidl replay runs/async
+    minidl replay runs/async --json
+    ```
+
+    Parameters
+    ----------
+    json
+        Print the figures as JSON.
+    """
+    from .. import parallel  # noqa: F401  (first: it says in a line if there is no MPI)
+    from ..runs.replay_report import print_replay
+
+    if not print_replay(run, json, console):
+        raise SystemExit(1)

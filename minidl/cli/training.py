@@ -1,0 +1,139 @@
+"""``minidl train`` and ``minidl compare``: runs are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, ArgumentCollection, Parameter, Token
+
+from .. import model
+from ..errors import UserError
+from ..run import read_settings
+from ..settings import Settings
+from .app import RUN, app, console
+
+
+def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Fill in the settings that the command line leaves open: from --from RUN, then the model."""
+    if commands not in (("train",), ("compare",)):
+        return
+    given = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
+    earlier = read_settings(Path(given["--from"])) if "--from" in given else {}
+    name = given.get("MODEL") or earlier.get("model")
+    if name is None:
+        raise UserError(
+            "no model named; expected minidl compare MODEL"
+            if commands == ("compare",)
+            else "no model named; expected minidl train MODEL, or --from RUN to repeat one"
+        )
+    defaults = getattr(model.load(name), "DEFAULTS", {})
+    # A length on the command line replaces one from elsewhere, also if it is in the other unit.
+    lengths = {"--epochs", "--iterations"}
+    for argument in arguments:
+        key = argument.name.removeprefix("--").replace("-", "_").lower()
+        value = earlier.get(key, defaults.get(key))
+        if argument.tokens or value is None or (argument.name in lengths and lengths & set(given)):
+            continue
+        for part in value if isinstance(value, list) else [value]:
+            argument.append(Token(keyword=argument.name, value=str(part), source="settings"))
+
+
+@app.command(group=RUN, sort_key=1)
+def train(
+    name: Annotated[str, Parameter(name="MODEL")] = "",
+    /,
+    *,
+    settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    trace: Path | None = None,
+) -> None:
+    """Train a network, on one rank or on as many as mpiexec starts.
+
+    ```
+    minidl train hep --data events.h5 --epochs 10
+    mpiexec -n 4 minidl train hep --data events.h5 --batch-size 8
+    mpiexec -n 5 minidl train hep --data events.h5 --strategy async --trace async.json
+    mpiexec -n 5 minidl train hep --data events.h5 --strategy hybrid --groups 2 --momentum auto
+    minidl train --from runs/hep --learning-rate 3e-4 --out runs/slower
+    minidl train my_model --data images.h5 --dry-run
+    ```
+
+    What is not given is taken from the run named by --from, else from the model.
+
+    Parameters
+    ----------
+    name
+        hep, or the import path of a module of your own.
+    from_
+        Repeat this run, with what else is given here changed.
+    out
+        Folder for the log, the checkpoint and the pictures; runs/MODEL unless given.
+    overwrite
+        Replace the run in that folder.
+    dry_run
+        Open the data, take one step, print the plan, write nothing.
+    trace
+        Where a timeline of all ranks goes, for ui.perfetto.dev; its picture goes beside it.
+    """
+    from .. import parallel  # noqa: F401  (first: it says in a line if there is no MPI)
+    from .training_command import train_command
+
+    train_command(name, settings, out, overwrite, dry_run, trace, console)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HybridSettings(Settings):
+    """The settings of the run that has all parts: groups, and servers between them."""
+
+    strategy: Annotated[Literal["hybrid"], Parameter(parse=False)] = "hybrid"
+
+
+@app.command(group=RUN, sort_key=5)
+def compare(
+    name: Annotated[str, Parameter(name="MODEL")],
+    /,
+    *,
+    settings: Annotated[HybridSettings, Parameter(name="*")] = HybridSettings(),
+    ranks: int = 4,
+    target_loss: float | None = None,
+    out: Path = Path("runs/compare"),
+    overwrite: bool = False,
+    json: bool = False,
+) -> None:
+    """Train with sync, async and hybrid in turn, on equally many samples; compare what comes out.
+
+    ```
+    minidl compare hep --data events.h5 --ranks 4 --epochs 5
+    minidl compare hep --data events.h5 --validation test.h5 --groups 2 --momentum auto
+    minidl compare my_model --data images.h5 --target-loss 0.3 --json
+    ```
+
+    It starts mpiexec itself. What is not given is taken from the model.
+
+    Parameters
+    ----------
+    name
+        hep, or the import path of a module of your own.
+    ranks
+        Workers of each run; async and hybrid have --servers more ranks.
+    target_loss
+        Training loss, a mean over the last updates, to say when each run reached it; unless given,
+        one that all reach.
+    out
+        Folder for the three runs, compare.png and compare.json.
+    overwrite
+        Replace the comparison in that folder.
+    json
+        Print the figures as JSON.
+    """
+    from ..runs.compare import compare_command
+
+    compare_command(name, settings, ranks, target_loss, out, overwrite, json, console)
+
+
+app["train"].config = app["compare"].config = (complete,)

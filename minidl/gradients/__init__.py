@@ -1,0 +1,1 @@
+"""Is a gradient right, and if not, what is wrong with it?"""
