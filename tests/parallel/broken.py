@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.parallel import async_ps, hybrid, sync
 from minidl.parallel.served import ServedLayer
-from minidl.parallel.virtual import explore
+from minidl.parallel.virtual import INSTANT, explore
 from minidl.parallel.virtual.promises import MODULES, Case, run
 
 BROKEN = {}
@@ -39,12 +39,17 @@ def serving(kind, base):
     return Serving
 
 
-def breaks_serving(kind):
-    breaks("async", groups=2, servers=1)(serving(kind, async_ps.Strategy))
-    return kind
+def breaks_serving(base=async_ps.Strategy, **layout):
+    """Register a strategy whose servers are of a broken class."""
+
+    def register(kind):
+        breaks("async", groups=2, servers=1, **layout)(serving(kind, base))
+        return kind
+
+    return register
 
 
-@breaks_serving
+@breaks_serving()
 class LosesEveryThirdGradient(ServedLayer):
     def receive(self, group):
         if self.version % 3 == 2:
@@ -56,14 +61,14 @@ class LosesEveryThirdGradient(ServedLayer):
         return super().receive(group)
 
 
-@breaks_serving
+@breaks_serving()
 class AppliesTwice(ServedLayer):
     def receive(self, group):
         self.optimizer.step(self.parcels[group].values)
         return super().receive(group)
 
 
-@breaks_serving
+@breaks_serving()
 class AnswersBeforeItApplies(ServedLayer):
     def receive(self, group):
         before = self.optimizer.parameters.copy()
@@ -72,7 +77,7 @@ class AnswersBeforeItApplies(ServedLayer):
         return answered
 
 
-@breaks_serving
+@breaks_serving()
 class CountsNoVersions(ServedLayer):
     def receive(self, group):
         self.reading[group] = self.parcels[group].version
@@ -81,7 +86,41 @@ class CountsNoVersions(ServedLayer):
         return answered
 
 
-@breaks_serving
+@breaks_serving(iterations=1)
+class DropsTheStale(ServedLayer):
+    def receive(self, group):
+        return [group] if self.version > self.reading[group] else super().receive(group)
+
+
+@breaks_serving(iterations=1)
+class AppliesAndRecordsTwice(ServedLayer):
+    def receive(self, group):
+        super().receive(group)
+        return super().receive(group)
+
+
+@breaks_serving()
+class ClaimsThatAllAreFresh(ServedLayer):
+    def receive(self, group):
+        self.reading[group] = self.parcels[group].version = self.version
+        return super().receive(group)
+
+
+@breaks_serving()
+class WaitsForAll(ServedLayer):
+    def receive(self, group):
+        self.held.append(group)
+        return self._apply() if len(self.held) == len(self.reading) else []
+
+
+@breaks_serving(layers=1)
+class GoesBackWhenAGroupLeaves(ServedLayer):
+    def leave(self, group):
+        np.copyto(self.optimizer.parameters, self.parcels[group].values)
+        return super().leave(group)
+
+
+@breaks_serving(iterations=1)
 class AppliesLastComeFirst(ServedLayer):
     def receive(self, group):
         self.held.append(group)
@@ -142,6 +181,13 @@ class OneBufferForAllGradients(async_ps.Strategy):
 
 
 @breaks("async", groups=2, servers=1)
+class SendsTheLastLayersGradient(async_ps.Strategy):
+    def _gradient_ready(self, layer):
+        layer.gradient[...] = self.layers[-1].gradient[0]
+        super()._gradient_ready(layer)
+
+
+@breaks("async", groups=2, servers=1)
 class DoesNotWaitForTheAnswer(async_ps.Strategy):
     def _parameters_needed(self, layer):
         if layer in self.requests:
@@ -155,6 +201,22 @@ class ForgetsItsVersion(async_ps.Strategy):
     def _gradient_ready(self, layer):
         self.answers[layer].version = 0
         super()._gradient_ready(layer)
+
+
+class BelievesAnyVersion(ServedLayer):
+    def receive(self, group):
+        self.parcels[group].version = self.reading[group]
+        return super().receive(group)
+
+
+breaks_serving(ForgetsItsVersion)(BelievesAnyVersion)
+
+
+@breaks("async", groups=2, servers=1)
+class EndsWithTheNetworkOfAWorker(async_ps.Strategy):
+    def finish(self):
+        for layer in self.layers:
+            self.comm.Bcast(layer.parameters, root=0)
 
 
 @breaks("async", groups=2, servers=2)
@@ -184,6 +246,12 @@ class SendsItsOwnGradientOnly(hybrid.Strategy):
         if self.comm.rank == self.root:
             layer.gradient *= self.group.size
         self.sums[layer] = self.group.Ibcast(np.zeros(1))
+
+
+@breaks("hybrid", groups=2, group_size=2, servers=1)
+class TellsTheSumOfLosses(hybrid.Strategy):
+    def step(self, batches):
+        return super().step(batches) * self.group.size
 
 
 @breaks("hybrid", groups=2, group_size=2, servers=1)
@@ -221,11 +289,11 @@ class EveryoneLeaves(hybrid.Strategy):
         hybrid.leave(self.comm, self.roles)
 
 
-def noticed(case):
+def noticed(case, machine=INSTANT):
     """Run the case in every order of arrival; return what was the first to notice something."""
 
     try:
-        for _ in explore(lambda choose: run(case, choose)):
+        for _ in explore(lambda choose: run(case, choose, machine)):
             pass
     except Exception as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0]}"

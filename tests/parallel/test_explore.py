@@ -9,8 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpi4py import MPI
 
-from minidl.parallel.virtual import INSTANT, Machine, VirtualCluster, VirtualError, explore
-from minidl.parallel.virtual.promises import Case, train
+from minidl.parallel.virtual import (
+    INSTANT,
+    Machine,
+    VirtualCluster,
+    VirtualError,
+    explore,
+    promises,
+)
+from minidl.parallel.virtual.promises import Case
 
 BUFFERED = Machine("a send never waits", eager=100)
 ANY = MPI.ANY_SOURCE  # and ANY_TAG: the same is true of both
@@ -63,6 +70,20 @@ def run(script, machine, choose):
     except VirtualError:
         return tuple(map(tuple, arrivals)), False
     return tuple(map(tuple, arrivals)), True
+
+
+def arrivals_and_network(case, machine, choose):
+    """Run a case, with all promises checked; return who came when at each rank, and the end."""
+    came = [[] for _ in range(case.roles.ranks)]
+
+    def note(options):
+        picked = choose(options)
+        at, source, tag = options[picked]
+        came[at].append((source, tag))
+        return picked
+
+    told = promises.run(case, note, machine)
+    return tuple(map(tuple, came)), b"".join(layer.tobytes() for layer in told[0].final)
 
 
 def possible(script, buffered):
@@ -172,27 +193,49 @@ def test_trying_every_choice_finds_no_more(script):
     ("case", "orders", "choices"),
     [
         (Case("async", groups=2, servers=1, layers=1, iterations=2), 20, 20),
-        (Case("async", groups=2, servers=2, layers=2, iterations=1), 34, 1120),
-        (Case("hybrid", groups=2, group_size=2, servers=2, layers=2, iterations=1), 34, 1120),
+        (Case("async", 2, servers=2, iterations=1, optimizer="momentum"), 34, 1120),
+        (Case("hybrid", 2, 2, servers=2, iterations=1, optimizer="momentum"), 34, 1120),
     ],
     ids=str,
 )
 def test_of_a_strategy_every_order_is_explored_once(case, orders, choices):
-    def arrivals(choose):
-        came = [[] for _ in range(case.roles.ranks)]
-
-        def note(options):
-            picked = choose(options)
-            at, source, tag = options[picked]
-            came[at].append((source, tag))
-            return picked
-
-        VirtualCluster(case.roles.ranks, choose=note).run(partial(train, case))
-        return tuple(map(tuple, came))
-
-    explored, tried = list(explore(arrivals)), list(every_choice(arrivals))
+    explored = list(explore(partial(arrivals_and_network, case, INSTANT)))
+    tried = list(every_choice(partial(arrivals_and_network, case, INSTANT)))
     assert len(explored) == len(set(explored)) and set(explored) == set(tried)
+    assert len({network for _, network in explored}) > 1
     assert (len(explored), len(tried)) == (orders, choices)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("async", groups=2, servers=2),
+        Case("async", groups=2, servers=1, layers=1, staleness_bound=1),
+        Case("hybrid", groups=2, group_size=2, servers=2),
+        Case("hybrid", groups=3, group_size=2, servers=1, layers=1, iterations=1),
+    ],
+    ids=str,
+)
+def test_of_a_strategy_nothing_depends_on_whether_sends_wait(case):
+    waiting = Counter(explore(partial(arrivals_and_network, case, INSTANT)))
+    assert Counter(explore(partial(arrivals_and_network, case, BUFFERED))) == waiting
+
+
+@pytest.mark.parametrize(
+    ("case", "schedules", "orders"),
+    [
+        (Case("async", groups=2, servers=1, layers=1, iterations=2), 20, 6),
+        (Case("async", groups=3, servers=1, layers=1, iterations=1), 90, 6),
+        (Case("async", groups=2, servers=2), 328, 34),
+        (Case("hybrid", groups=2, group_size=2, servers=2), 328, 34),
+    ],
+    ids=str,
+)
+def test_of_a_strategy_schedules_are_more_than_orders_of_gradients(case, schedules, orders):
+    """They also say when a server hears that a group has left: `GoesBackWhenAGroupLeaves`."""
+    told = list(explore(partial(promises.run, case)))
+    applied = {str(sorted(row for rank in ranks for row in rank.updates)) for ranks in told}
+    assert (len(told), len(applied)) == (schedules, orders)
 
 
 def test_a_send_that_does_not_wait_lets_another_overtake():

@@ -1,12 +1,13 @@
 """What a strategy promises, whatever the order in which messages arrive; and whether it keeps it.
 
 A training so small that everything about it can be checked: each layer's loss is
-|parameters - target|^2 / 2, with other targets for every rank and iteration. Afterwards every
-update that was recorded is made once more, by hand.
+|parameters - target|^2 / 2, with other targets for every layer, rank and iteration. Afterwards
+every update that was recorded is made once more, by hand.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +24,7 @@ from minidl.roles import Roles
 from minidl.stopwatch import Stopwatch
 
 from .cluster import Option, VirtualCluster
+from .machine import INSTANT, Machine
 
 MODULES: Mapping[str, ModuleType] = {"sync": sync, "async": async_ps, "hybrid": hybrid}
 OPTIMIZERS: Mapping[str, Callable[[np.ndarray], SGD]] = {
@@ -38,7 +40,9 @@ class BrokenPromiseError(AssertionError):
 
 
 class Pull(Layer):
-    """A layer whose gradient is parameters - dy: it is pulled to where dy says.
+    """A layer whose gradient is parameters - target.
+
+    ``dy`` holds the targets of all layers, and is passed on to all.
 
     Attributes
     ----------
@@ -46,9 +50,10 @@ class Pull(Layer):
         The parameters of every forward pass.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, number: int) -> None:
         super().__init__()
-        self._learn(np.float64, weight=(size,))
+        self.number = number
+        self._learn(np.float64, weight=(number + 1,))  # no two layers of one size
         self.seen: list[np.ndarray] = []
 
     def forward(self, x: Any, training: bool = True, require: Require | None = None) -> Any:
@@ -60,7 +65,7 @@ class Pull(Layer):
 
     def backward(self, dy: Any, announce: Announce | None = None) -> Any:
         """Compute the gradient, of the parameters that forward used."""
-        np.subtract(self.seen[-1], dy, out=self.gradient)
+        np.subtract(self.seen[-1], dy[self.number], out=self.gradient)
         if announce:
             announce(self)
         return dy
@@ -91,19 +96,30 @@ class Case:
         """Who is who."""
         return Roles(self.groups * self.group_size + self.servers, self.groups, self.servers)
 
-    def target(self, rank: int, iteration: int) -> float:
-        """Where a rank pulls in an iteration; each has digits of its own."""
-        return float(8 ** (rank * self.iterations + iteration + 1))
+    @property
+    def digits(self) -> int:
+        """How many targets there are."""
+        return self.layers * self.roles.workers * self.iterations
+
+    def targets(self, rank: int, iteration: int) -> np.ndarray:
+        """Where a rank pulls each layer in an iteration; each target is a digit of its own, base 8.
+
+        What a layer becomes is made of its own targets only: 3 bits for every iteration of every
+        worker; and below them, for every update, 1 with SGD or 2 with momentum, and
+        log2(group_size) for the mean. Up to the 53 bits of a float64 no sum is rounded.
+        """
+        first = np.arange(0, self.digits, self.digits // self.layers)
+        return np.ldexp(1.0, 3 * (first + rank * self.iterations + iteration + 1))
 
     def loss(self, group: int, iteration: int) -> float:
-        """The mean over the group's ranks of what they call their loss: their target."""
+        """The mean over the group's ranks of what they call their loss: their first target."""
         members = self.roles.members(group)
-        return sum(self.target(rank, iteration) for rank in members) / len(members)
+        return sum(self.targets(rank, iteration)[0] for rank in members) / len(members)
 
-    def gradient(self, group: int, iteration: int, seen: np.ndarray) -> np.ndarray:
+    def gradient(self, layer: int, group: int, iteration: int, seen: np.ndarray) -> np.ndarray:
         """The mean over the group's ranks, added up in their order as the cluster does."""
         members = self.roles.members(group)
-        gradients = [seen - self.target(rank, iteration) for rank in members]
+        gradients = [seen - self.targets(rank, iteration)[layer] for rank in members]
         return np.asarray(sum(gradients)) / len(members)
 
 
@@ -134,12 +150,12 @@ class Told:
 def train(case: Case, comm: Any) -> Told:
     """Run the case, as one of its ranks, on any communicator."""
     roles = case.roles
-    network = Sequential(*[Pull(size) for size in range(1, case.layers + 1)])
+    network = Sequential(*map(Pull, range(case.layers)))
     options = {} if case.strategy == "sync" else {"staleness_bound": case.staleness_bound}
     strategy = case.modules[case.strategy].Strategy(
         comm,
         roles,
-        Objective(network, lambda output, target: (target, target)),
+        Objective(network, lambda output, targets: (targets[0], targets)),
         OPTIMIZERS[case.optimizer],
         Stopwatch(capacity=0),
         **options,
@@ -151,7 +167,7 @@ def train(case: Case, comm: Any) -> Told:
         strategy.serve()
     else:
         for iteration in range(case.iterations):
-            losses.append(strategy.step([(np.empty(1), case.target(comm.rank, iteration))]))
+            losses.append(strategy.step([(np.empty(1), case.targets(comm.rank, iteration))]))
             if case.strategy != "sync":
                 for number, layer in enumerate(strategy.layers):
                     if layer in strategy.gradients:
@@ -165,7 +181,11 @@ def train(case: Case, comm: Any) -> Told:
     return Told(final, [layer.seen for layer in strategy.layers], versions, updates, losses)
 
 
-def run(case: Case, choose: Callable[[Sequence[Option]], int] = lambda options: 0) -> list[Told]:
+def run(
+    case: Case,
+    choose: Callable[[Sequence[Option]], int] = lambda options: 0,
+    machine: Machine = INSTANT,
+) -> list[Told]:
     """Run the case on a virtual cluster, and check every promise.
 
     Raises
@@ -176,11 +196,13 @@ def run(case: Case, choose: Callable[[Sequence[Option]], int] = lambda options: 
     arrivals: list[Option] = []
 
     def note(options: Sequence[Option]) -> int:
+        if case.staleness_bound is None:
+            check_nobody_waits(case, arrivals, options)
         picked = choose(options)
         arrivals.append(options[picked])
         return picked
 
-    told = VirtualCluster(case.roles.ranks, choose=note).run(partial(train, case))
+    told = VirtualCluster(case.roles.ranks, machine, note).run(partial(train, case))
     check_together(case, told)
     for number in range(case.layers):
         check_layer(case, told, number)
@@ -235,7 +257,7 @@ def check_layer(case: Case, told: list[Told], number: int) -> None:
             sent = root.versions[number][steps[group]]
             promise(sent == read, "a gradient is sent with the version that it was computed on")
         promise(np.array_equal(seen, history[read]), "a version is the same parameters everywhere")
-        optimizer.step(case.gradient(group, steps[group], seen))
+        optimizer.step(case.gradient(number, group, steps[group], seen))
         history.append(parameters.copy())
         had[group], steps[group] = made, steps[group] + 1
     promise(set(steps.values()) == {case.iterations}, "no gradient is lost")
@@ -245,8 +267,17 @@ def check_layer(case: Case, told: list[Told], number: int) -> None:
     )
 
 
+def check_nobody_waits(case: Case, arrivals: list[Option], options: Sequence[Option]) -> None:
+    """Check, where no rank can go on, that each group's next message is there, or was its last."""
+    sending = {source for _, source, _ in options}
+    came = Counter(source for _, source, _ in arrivals)
+    for root in map(case.roles.root, range(case.roles.groups)):
+        done = came[root] >= case.layers * case.iterations
+        promise(root in sending or done, "no group waits for another")
+
+
 def check_order(case: Case, told: list[Told], arrivals: list[Option]) -> None:
-    """Check that nobody is made to wait for another's gradient."""
+    """Check that it is first come, first served."""
     for server in range(case.roles.workers, case.roles.ranks):
         for number in {row[0] for row in told[server].updates}:
             applied = [group for layer, group, _, _ in told[server].updates if layer == number]
