@@ -2,15 +2,18 @@
 
 import inspect
 import re
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from random import Random
 
+import numpy as np
 import pytest
 from broken import BROKEN, noticed
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
+from minidl.parallel.server import LEAVING
 from minidl.parallel.virtual import (
     INSTANT,
     Machine,
@@ -81,6 +84,30 @@ def picking(picks):
     return lambda options: next(rest, 0) % len(options)
 
 
+@given(
+    st.sampled_from(
+        [
+            Case("async", groups=4, servers=1, iterations=3),  # 48 bits
+            Case("async", groups=5, servers=2, iterations=2, optimizer="momentum"),  # 50
+            Case("hybrid", groups=2, group_size=2, servers=1, optimizer="momentum"),  # 36
+        ]
+    ),
+    st.lists(st.integers(0, 7), max_size=60),
+)
+def test_the_small_training_rounds_no_sum(case, picks):
+    """Its updates in higher precision are the same."""
+    told = run(case, picking(picks))
+    for number in range(case.layers):
+        parameters = np.zeros(number + 1, np.longdouble)
+        optimizer = promises.OPTIMIZERS[case.optimizer](parameters)
+        history, steps = [parameters.copy()], Counter()
+        for _, group, read, _ in (row for rank in told for row in rank.updates if row[0] == number):
+            optimizer.step(case.gradient(number, group, steps[group], history[read]))
+            history.append(parameters.copy())
+            steps[group] += 1
+        assert np.array_equal(told[0].final[number], parameters)
+
+
 def ends(case, picks=()):
     """What workers know in the end, promises aside: the network, and the losses."""
     told = VirtualCluster(case.roles.ranks, choose=picking(picks)).run(partial(train, case))
@@ -149,6 +176,19 @@ def test_every_promise_is_broken_by_some_strategy():
         noticed(case).removeprefix("BrokenPromiseError: broken: ") for case in BROKEN.values()
     }
     assert noticed_first.issuperset(promised)
+
+
+def test_a_mistake_may_be_seen_only_where_a_group_leaves_late():
+    """Why schedules that apply gradients in the same order are run, too."""
+
+    def where_groups_leave_at_once(choose):
+        def leaving_first(options):
+            tags = [tag for _, _, tag in options]
+            return tags.index(LEAVING) if LEAVING in tags else choose(options)
+
+        run(BROKEN["GoesBackWhenAGroupLeaves"], leaving_first)
+
+    assert len(list(explore(where_groups_leave_at_once))) == 6  # all orders of gradients
 
 
 def test_hypothesis_finds_the_smallest_schedule_that_fails():
