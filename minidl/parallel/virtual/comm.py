@@ -208,6 +208,25 @@ class VirtualComm:
         """Make a communicator of the same ranks."""
         return self._split("Dup", 0, 0)
 
+    def Iprobe(  # noqa: N802
+        self,
+        source: int = MPI.ANY_SOURCE,
+        tag: int = MPI.ANY_TAG,
+        status: MPI.Status | None = None,
+    ) -> bool:
+        """Say whether a message has arrived by now."""
+        if source != MPI.ANY_SOURCE or self.cluster.choose is not None:
+            raise NotImplementedError("a virtual Iprobe of one source, or in a chooser's hand")
+        self.cluster.let_others_catch_up(self.member)
+        there = [
+            message
+            for message in self.group.messages[self.rank]
+            if tag in (MPI.ANY_TAG, message.tag) and message.arrival <= self.member.clock
+        ]
+        if there and status is not None:
+            min(there, key=lambda message: (message.arrival, message.source)).tell(status)
+        return bool(there)
+
     def _split(self, kind: str, color: int, key: int) -> Any:
         request = self._call(kind, np.array([color, key]), None, 0)
         request.Wait()
