@@ -410,7 +410,7 @@ def test_a_rank_that_is_not_there(call, rank):
 
 
 @pytest.mark.parametrize(
-    "name", ["bcast", "allreduce", "Iprobe", "Sendrecv", "Alltoall", "Ibarrier", "Get_rank", "Free"]
+    "name", ["bcast", "allreduce", "Mprobe", "Sendrecv", "Alltoall", "Ibarrier", "Get_rank", "Free"]
 )
 def test_a_call_that_is_not_there_says_its_name(name):
     with pytest.raises(AttributeError, match=name):
@@ -422,6 +422,7 @@ def test_a_call_that_is_not_there_says_its_name(name):
     [
         (lambda comm: comm.Irecv(SMALL.copy(), MPI.ANY_SOURCE), "Irecv from any source"),
         (lambda comm: comm.Probe(1), "Probe of one source"),
+        (lambda comm: comm.Iprobe(1), "Iprobe of one source"),
         (lambda comm: comm.Allreduce(MPI.IN_PLACE, SMALL.copy(), MPI.PROD), "SUM, MAX and MIN"),
     ],
 )

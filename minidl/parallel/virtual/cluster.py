@@ -7,11 +7,12 @@ What happens next is decided in one of two ways:
 
 - by the clock: computing and messages take the time that a ``Machine`` says, and what is first in
   virtual time happens first;
-- by a chooser: when no rank can go on, but some wait for a message from anybody, it picks which of
-  the messages that are there comes first. Nothing else that may happen in another order changes
-  what a program computes, so that all choices together are all that can happen: where sends wait
-  for their receivers, or with ``Machine.eager`` where they do not. ``Test`` is the exception: it
-  says what is so by now, which may be otherwise elsewhere.
+- by a chooser: when no rank can go on, but some wait for a message from anybody or for one of
+  several requests, it picks which of those that are there comes first. Nothing else that may happen
+  in another order changes what a program computes, so that all choices together are all that can
+  happen: where sends wait for their receivers, or with ``Machine.eager`` where they do not.
+  ``Test`` is the exception: unless ``vain_tests`` makes its answers choices, too, it says what is
+  so by now, which may be otherwise elsewhere.
 
 What MPI leaves to its user is checked: a deadlock is told as a story, as are collective calls that
 do not match, buffers that are changed while they travel, and messages that nobody receives.
@@ -37,7 +38,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from .machine import INSTANT, Machine
 
-Option = tuple[int, int, int]  # who receives, from whom, with which tag
+# Who receives, from whom, with which tag; or: who asks, places of the requests that complete, in
+# which call. (3, (), "Test"): the request that rank 3 tests has not completed yet.
+Option = tuple[int, Any, Any]
 HERE = os.path.dirname(__file__)
 
 
@@ -73,6 +76,11 @@ class VirtualCluster:
         What computing and messages cost; nothing, unless given.
     choose : function (options) -> index, optional
         Decides in place of the clock.
+    vain_tests : int
+        Where more than 0, a chooser also decides what ``Test`` and its like answer: so often may
+        each request be said not to have completed yet, whether it has or not. Then a test waits for
+        completion, unless nobody else can go on: a loop of tests ends. Enough for programs in which
+        a second answer "not yet" does what the first has done: that test, do something, and wait.
 
     Attributes
     ----------
@@ -85,8 +93,10 @@ class VirtualCluster:
         size: int,
         machine: Machine = INSTANT,
         choose: Callable[[Sequence[Option]], int] | None = None,
+        vain_tests: int = 0,
     ) -> None:
         self.size, self.machine, self.choose = size, machine, choose
+        self.vain_tests = vain_tests if choose else 0
 
     def run(self, program: Callable[[Any], Any]) -> list[Any]:
         """Call ``program(comm)`` on every rank; return what each of them returned.
@@ -169,14 +179,21 @@ class VirtualCluster:
         return False
 
     def _deliver_chosen(self) -> bool:
-        """Where all wait: let the chooser pick one of the messages that somebody would take."""
-        waiting = [rank for rank in self.ranks if hasattr(rank.waits_for, "candidates")]
-        options = [(rank, message) for rank in waiting for message in rank.waits_for.candidates()]
-        if not options or self.choose is None:
+        """Where all wait: let the chooser pick one of the ways in which a wait can end."""
+        if self.choose is None:
             return False
-        told = [(rank.number, message.send.member.number, message.tag) for rank, message in options]
-        rank, message = options[self.choose(told)]
-        rank.waits_for.chosen = message
+        waiting = [rank for rank in self.ranks if hasattr(rank.waits_for, "ways")]
+        ways = [(rank, way) for rank in waiting for way in rank.waits_for.ways()]
+        if ways:
+            rank, way = ways[self.choose([way.option for _, way in ways])]
+        else:
+            ways = [
+                (rank, rank.waits_for.otherwise) for rank in waiting if rank.waits_for.otherwise
+            ]
+            if not ways:
+                return False
+            rank, way = ways[0]
+        rank.waits_for.chosen = way
         self.wake(rank, rank.clock)
         return True
 

@@ -19,7 +19,8 @@ from mpi4py import MPI
 from .cluster import Rank, VirtualCluster, VirtualError, place
 from .collectives import Collective, InCall, ufunc_of
 from .data import Buffer
-from .requests import Anybody, Message, Receive, Send
+from .requests import Message, Receive, Send
+from .waiting import Anybody
 
 
 class Group:

@@ -1,9 +1,10 @@
 """Every order in which a program's messages can arrive, each of them once.
 
 Two arrivals at different ranks can be exchanged without anybody noticing; only the order of
-arrivals at one rank matters. Of all schedules that differ in such exchanges only, one is run: by
-depth-first search with sleep sets. Source: P. Godefroid, Partial-Order Methods for the Verification
-of Concurrent Systems (1996), section 5.
+arrivals at one rank matters. The same is true of what ranks are told about their requests: what
+others do meanwhile only adds to what a rank could be told. Of all schedules that differ in such
+exchanges only, one is run: by depth-first search with sleep sets. Source: P. Godefroid,
+Partial-Order Methods for the Verification of Concurrent Systems (1996), section 5.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Redundant(Exception):  # noqa: N818  (no error: there is nothing new on th
 
 @dataclass
 class Crossing:
-    """A point at which several messages could arrive next.
+    """A point at which several messages could arrive, or requests be said to complete, next.
 
     Attributes
     ----------
@@ -52,6 +53,8 @@ class Crossing:
 
 def explore(run: Callable[[Choose], Outcome]) -> Iterator[Outcome]:
     """Run a program once for each order of arrivals that matters; yield what each run returns.
+
+    With ``vain_tests`` of the cluster, also once for each way to answer its tests.
 
     Parameters
     ----------

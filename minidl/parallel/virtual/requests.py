@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from mpi4py import MPI
 
 from .cluster import VirtualError
 from .data import Buffer, Data, spoil
+from .waiting import Several, under_way
 
 if TYPE_CHECKING:
     from .comm import VirtualComm
@@ -19,10 +21,17 @@ PATIENCE = 1000  # tests in vain
 class Request:
     """An operation that has begun.
 
+    A list of requests is completed by the class methods of their own class, here as with mpi4py:
+    ``type(requests[0]).Waitall(requests)`` works with both. Lists of statuses are as there.
+
     Attributes
     ----------
     time : float or None
         When it completed; None as long as that is not known.
+    finished : bool
+        The program knows; for MPI, it is null from now on.
+    tests : int
+        How often it was tested in vain; by the clock, since ``tested``.
     """
 
     def __init__(self, comm: VirtualComm) -> None:
@@ -43,19 +52,91 @@ class Request:
 
     def Test(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Say whether it has completed by now."""
-        if self.time is None:
-            self.cluster.let_others_catch_up(self.member)
-        if self.time is not None and self.time <= self.member.clock:
-            return self.Wait(status)
-        # A loop that only tests takes no time, so that it would never end: it waits, after a while.
-        self.tests = self.tests + 1 if self.tested == self.member.clock else 0
+        if self.finished:
+            return True
+        if not self.cluster.vain_tests:
+            if self.time is None:
+                self.cluster.let_others_catch_up(self.member)
+            if self.time is not None and self.time <= self.member.clock:
+                return self.Wait(status)
+            if not self.exhausts_patience():
+                return False
+        return bool(Several("Test", {0: self}).test()) and self.Wait(status)
+
+    @classmethod
+    def Waitall(  # noqa: N802
+        cls, requests: Sequence[Request], statuses: list[MPI.Status] | None = None
+    ) -> bool:
+        """Go on when all have completed."""
+        finish(requests, range(len(requests)), statuses)
+        return True
+
+    @classmethod
+    def Waitany(  # noqa: N802
+        cls, requests: Sequence[Request], status: MPI.Status | None = None
+    ) -> int:
+        """Go on when one has completed; return its place."""
+        left = under_way(requests)
+        if not left:
+            return MPI.UNDEFINED
+        (place,) = Several("Waitany", left).wait()
+        requests[place].Wait(status)
+        return place
+
+    @classmethod
+    def Waitsome(  # noqa: N802
+        cls, requests: Sequence[Request], statuses: list[MPI.Status] | None = None
+    ) -> list[int] | None:
+        """Go on when some have completed; return their places."""
+        left = under_way(requests)
+        return finish(requests, Several("Waitsome", left).wait(), statuses) if left else None
+
+    @classmethod
+    def Testall(  # noqa: N802
+        cls, requests: Sequence[Request], statuses: list[MPI.Status] | None = None
+    ) -> bool:
+        """Say whether all have completed by now."""
+        left = under_way(requests)
+        return not (left and not Several("Testall", left).test()) and cls.Waitall(
+            requests, statuses
+        )
+
+    @classmethod
+    def Testany(  # noqa: N802
+        cls, requests: Sequence[Request], status: MPI.Status | None = None
+    ) -> tuple[int, bool]:
+        """Say whether one has completed by now, and its place."""
+        left = under_way(requests)
+        if not left:
+            return MPI.UNDEFINED, True
+        for place in Several("Testany", left).test():
+            requests[place].Wait(status)
+            return place, True
+        return MPI.UNDEFINED, False
+
+    @classmethod
+    def Testsome(  # noqa: N802
+        cls, requests: Sequence[Request], statuses: list[MPI.Status] | None = None
+    ) -> list[int] | None:
+        """Say which have completed by now."""
+        left = under_way(requests)
+        return finish(requests, Several("Testsome", left).test(), statuses) if left else None
+
+    def exhausts_patience(self) -> bool:
+        """Count a test in vain: a loop of them takes no time, so that it would never end."""
+        if self.cluster.choose is None and self.tested != self.member.clock:
+            self.tests = 0
         self.tested = self.member.clock
-        return self.tests >= PATIENCE and self.Wait(status)
+        self.tests += 1
+        return self.tests > PATIENCE
 
     def complete(self, time: float) -> None:
         """Note the time, and wake the rank if it waits for it."""
         self.time = time
-        if self.member.waits_for is self:
+        waits_for = self.member.waits_for
+        if waits_for is self or (
+            isinstance(waits_for, Several) and self in waits_for.requests.values()
+        ):
             self.cluster.wake(self.member, max(time, self.member.clock))
 
     def finish(self, status: MPI.Status | None) -> None:
@@ -161,47 +242,13 @@ class Receive(Request):
         return [self.group.members[self.source].number]
 
 
-class Anybody(Request):
-    """A message awaited from anybody.
-
-    Attributes
-    ----------
-    chosen : Message or None
-    """
-
-    def __init__(self, comm: VirtualComm, tag: int) -> None:
-        super().__init__(comm)
-        self.comm, self.tag = comm, tag
-        self.chosen: Message | None = None
-
-    def candidates(self) -> list[Message]:
-        """The first message from each rank that would do."""
-        first: dict[int, Message] = {}
-        for message in self.group.messages[self.comm.rank]:
-            if self.tag in (MPI.ANY_TAG, message.tag):
-                first.setdefault(message.source, message)
-        return [first[source] for source in sorted(first)]
-
-    def wait(self) -> Message:
-        """Go on when there is a message, and no earlier one can come any more."""
-        while self.chosen is None:
-            there = self.candidates()
-            if there and self.cluster.choose is None:
-                self.cluster.wake(
-                    self.member, max(self.member.clock, min(m.arrival for m in there))
-                )
-            self.cluster.sleep(self.member, self)
-            if self.cluster.choose is None:
-                arrived = [m for m in self.candidates() if m.arrival <= self.member.clock]
-                self.chosen = min(arrived, key=lambda m: (m.arrival, m.source), default=None)
-        return self.chosen
-
-    def told(self) -> str:
-        """Say what is waited for."""
-        return "a message from anybody" + (
-            "" if self.tag == MPI.ANY_TAG else f" with tag {self.tag}"
-        )
-
-    def for_whom(self) -> list[int]:
-        """Find who could end the waiting."""
-        return [m.number for m in self.group.members if m is not self.member]
+def finish(
+    requests: Sequence[Request], places: Sequence[int], statuses: list[MPI.Status] | None
+) -> list[int]:
+    """Complete these; the first of them tells the first status, and so on."""
+    places = sorted(places)
+    if statuses is not None:
+        statuses.extend(MPI.Status() for _ in places[len(statuses) :])
+    for number, place in enumerate(places):
+        requests[place].Wait(None if statuses is None else statuses[number])
+    return places
