@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Machine:
-    """A node and a network, in five numbers.
+    """A node, a network, and how its MPI adds up.
 
     Parameters
     ----------
@@ -23,6 +23,14 @@ class Machine:
         Bytes a second that a rank sends.
     eager : int
         Bytes up to which a message is sent without waiting for its receiver.
+    allreduce : str
+        The algorithm of ``Allreduce``, one of ``ALGORITHMS``; or "best", of those that MPICH
+        chooses from (recursive doubling and Rabenseifner's) what takes less.
+
+    Raises
+    ------
+    ValueError
+        If there is no such algorithm.
     """
 
     name: str
@@ -30,8 +38,14 @@ class Machine:
     latency: float = 0.0
     bandwidth: float = math.inf
     eager: int = 0
+    allreduce: str = "best"
 
-    def message_time(self, size: int) -> float:
+    def __post_init__(self) -> None:
+        known = ["best", *ALGORITHMS]
+        if self.allreduce not in known:
+            raise ValueError(f"allreduce is {self.allreduce!r}; expected one of {', '.join(known)}")
+
+    def message_time(self, size: float) -> float:
         """Seconds until a message of so many bytes is there."""
         return self.latency + size / self.bandwidth
 
@@ -39,16 +53,57 @@ class Machine:
         """Seconds that a collective call takes from when the last rank has made it.
 
         Source: R. Thakur, R. Rabenseifner and W. Gropp, Optimization of Collective Communication
-        Operations in MPICH (2005): a binomial tree for short messages and for a root's, and
-        Rabenseifner's reduce-scatter and gather for long sums, whose arithmetic is left out.
+        Operations in MPICH (2005): a binomial tree for a root's short messages; for its long
+        ones a scatter and an all-gather, or a reduce-scatter and a gather. Arithmetic is left out.
         """
-        steps = math.ceil(math.log2(ranks)) if ranks > 1 else 0
-        share = (ranks - 1) / ranks
-        tree = steps * self.message_time(size)
+        if kind == "Allreduce" and self.allreduce != "best":
+            return ALGORITHMS[self.allreduce](self, ranks, size)
         if kind in ("Bcast", "Reduce", "Allreduce"):
-            return min(tree, 2 * (steps * self.latency + share * size / self.bandwidth))
-        return steps * self.latency + (ranks - 1) * size / self.bandwidth
+            # To or from a root alone takes as long: once through a tree, or two halves, too.
+            return min(recursive_doubling(self, ranks, size), rabenseifner(self, ranks, size))
+        return rounds(ranks) * self.latency + (ranks - 1) * size / self.bandwidth
 
+
+# Seconds to give all ranks the sum of their vectors of so many bytes. Sources: Thakur et al., as
+# above; of the ring, P. Patarasuk and X. Yuan, Bandwidth Optimal All-reduce Algorithms for Clusters
+# of Workstations (2009). ``minidl.parallel.allreduce`` has all but Rabenseifner's written out.
+
+
+def rounds(ranks: int) -> int:
+    """Steps until all ranks are reached, when their number doubles in each."""
+    return (ranks - 1).bit_length()
+
+
+def tree(machine: Machine, ranks: int, size: int) -> float:
+    """Add up towards a root in a binomial tree, and send the sum back."""
+    return 2 * rounds(ranks) * machine.message_time(size)
+
+
+def recursive_doubling(machine: Machine, ranks: int, size: int) -> float:
+    """Exchange all with the rank at distance 1, 2, 4, ...
+
+    Where the number of ranks is not a power of two, written out it takes one message more.
+    """
+    return rounds(ranks) * machine.message_time(size)
+
+
+def ring(machine: Machine, ranks: int, size: int) -> float:
+    """Send a share of the vector around a ring twice."""
+    return 2 * (ranks - 1) * machine.message_time(size / ranks)
+
+
+def rabenseifner(machine: Machine, ranks: int, size: int) -> float:
+    """Halve what is exchanged while the distance doubles, and the other way back."""
+    share = (ranks - 1) / ranks
+    return 2 * (rounds(ranks) * machine.latency + share * size / machine.bandwidth)
+
+
+ALGORITHMS: Mapping[str, Callable[[Machine, int, int], float]] = {
+    "tree": tree,
+    "recursive_doubling": recursive_doubling,
+    "ring": ring,
+    "rabenseifner": rabenseifner,
+}
 
 INSTANT = Machine("instant")
 
