@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -59,9 +58,14 @@ class Log:
         """Say that no event follows from this group; rank 0 waits for that from all."""
         self.write({"event": "done"})
         while self.comm.rank == 0 and self.running:
-            time.sleep(1e-3)
+            self.comm.Probe()
             self._hear()
-        MPI.Request.Waitall([request for request, _ in self._under_way])
+        for request, _ in self._under_way:
+            request.Wait()
+
+    def wait_for_the_end(self) -> None:
+        """Wait until rank 0 ends all ranks: nothing is ever sent to another rank here."""
+        self.comm.Probe()
 
     def _hear(self) -> None:
         status = MPI.Status()

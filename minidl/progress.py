@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rich.console import Console
@@ -26,6 +27,7 @@ class Progress:
     def __init__(self, iterations: int, console: Console) -> None:
         self.iterations, self.console = iterations, console
         self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._began = time.perf_counter()
         self._shown: dict[str, Any] = {"seconds": 0.0, "samples": 0}
         self._spent = {"computing": 0.0, "waiting": 0.0, "loading": 0.0}
 
@@ -46,6 +48,8 @@ class Progress:
             return
         if event["event"] != "iteration" or event["group"] > 0:
             return  # the first group's iterations are enough for a line
+        # Whoever looks on waits in real seconds; those of the event may be virtual.
+        event = {**event, "seconds": time.perf_counter() - self._began}
         for name in self._spent:
             self._spent[name] += event[name]
         last = event["iteration"] == self.iterations
