@@ -3,8 +3,8 @@
 Layout of ``record.h5``: ``spans/RANK``, arrays of ``stopwatch.SPAN`` in order of time, in seconds
 since all ranks left a barrier together; ``updates``, an array of ``parallel.served.UPDATE`` in
 which the updates of one layer stand in the order in which its server made them; attributes
-``layers`` (names in forward order), ``activities`` and ``groups`` (one number a rank, -1 for a
-server).
+``layers`` (names in forward order), ``activities``, ``groups`` (one number a rank, -1 for a server)
+and ``virtual`` (whether the seconds are those of a virtual cluster).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Record:
     groups: list[int]
     spans: list[np.ndarray]
     updates: np.ndarray
+    virtual: bool = False  # whether the seconds are not real ones
 
     def staleness(self, layer: int) -> np.ndarray:
         """Of every update of a layer, how many others came between its read and its write."""
@@ -47,7 +48,7 @@ class Record:
         try:
             with h5py.File(path, "w") as file:
                 file.attrs["layers"], file.attrs["groups"] = self.layers, self.groups
-                file.attrs["activities"] = ACTIVITIES
+                file.attrs["activities"], file.attrs["virtual"] = ACTIVITIES, self.virtual
                 file["updates"] = self.updates
                 for rank, spans in enumerate(self.spans):
                     file[f"spans/{rank}"] = spans
@@ -74,6 +75,7 @@ def load(folder: Path) -> Record:
                 groups,
                 [file[f"spans/{rank}"][:] for rank in range(len(groups))],
                 file["updates"][:],
+                bool(file.attrs.get("virtual", False)),
             )
         except (KeyError, OSError) as error:
             raise UserError(f"{path}: not the record of a run, or damaged: {error}") from None

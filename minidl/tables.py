@@ -39,6 +39,11 @@ def size_text(size: float) -> str:
     return f"{size:.2f} TiB"
 
 
+def virtually(thing: str, virtual: bool) -> str:
+    """``"seconds", True`` as "virtual seconds"."""
+    return f"virtual {thing}" if virtual else thing
+
+
 def counted(number: int, thing: str) -> str:
     """``2, "rank"`` as "2 ranks"."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"

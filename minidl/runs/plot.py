@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from .. import picture
 from ..errors import UserError
 from ..run import read_log
+from ..tables import virtually
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKER: dict[str, Any] = {
@@ -36,6 +37,7 @@ class Curve(NamedTuple):
     loss: np.ndarray
     validation: np.ndarray
     window: int  # updates to average over: as many iterations of each group
+    virtual: bool = False  # whether the seconds are not real ones
 
     @property
     def mean(self) -> np.ndarray:
@@ -73,6 +75,7 @@ def read_curve(folder: Path, label: str) -> Curve:
         samples, seconds, loss = (numbers(steps, key) for key in Curve._fields[1:4])
         validation = np.stack([numbers(checks, key) for key in Curve._fields[1:4]], axis=1)
         groups = len({e["group"] for e in steps})
+        virtual = any("virtual" in e for e in events)
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{folder}/log.jsonl: not the log of a training run") from None
     if not steps:
@@ -81,7 +84,7 @@ def read_curve(folder: Path, label: str) -> Curve:
     order = np.argsort(seconds, kind="stable")
     samples = np.cumsum(np.diff(samples, prepend=0)[order])
     window = max(1, len(steps) // groups // WINDOWS) * groups
-    return Curve(label, samples, seconds[order], loss[order], validation, window)
+    return Curve(label, samples, seconds[order], loss[order], validation, window, virtual)
 
 
 def numbers(events: Any, key: str) -> np.ndarray:
@@ -111,7 +114,9 @@ def draw(curves: Sequence[Curve], target: float | None = None) -> Figure:
     for number, curve in enumerate(curves):
         colour = COLOURS[number % len(COLOURS)]
         window, mean = curve.window, curve.mean
-        label = f"{curve.label}, training" + (f", mean of {window} updates" if window > 1 else "")
+        label = f"{curve.label}, {virtually('training', curve.virtual)}" + (
+            f", mean of {window} updates" if window > 1 else ""
+        )
         for panel, x, checked in zip(panels, curve[1:3], curve.validation.T[:2], strict=True):
             if window > 1:
                 panel.plot(x, curve.loss, color=colour, alpha=0.2, linewidth=0.6, zorder=1)
@@ -122,7 +127,8 @@ def draw(curves: Sequence[Curve], target: float | None = None) -> Figure:
     if target is not None:
         drawn.append(np.array([target]))
     set_scale(panels[0], np.concatenate(drawn))
-    for panel, quantity in zip(panels, ("samples", "seconds"), strict=True):
+    times = {virtually("seconds", curve.virtual) for curve in curves}
+    for panel, quantity in zip(panels, ("samples", " or ".join(sorted(times))), strict=True):
         panel.set_xlabel(quantity)
         panel.set_xlim(left=0)
         panel.locator_params(axis="x", nbins=6)

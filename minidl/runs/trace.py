@@ -22,6 +22,7 @@ from .. import picture
 from ..errors import UserError
 from ..record import Record
 from ..stopwatch import ACTIVITIES
+from ..tables import virtually
 
 SEND, UPDATE = ACTIVITIES.index("send"), ACTIVITIES.index("update")
 
@@ -73,7 +74,8 @@ def write_trace(record: Record, path: Path) -> None:
 
 def events(record: Record) -> Iterator[dict[str, Any]]:
     """Yield trace events one by one; times are in microseconds."""
-    yield {"ph": "M", "pid": 0, "name": "process_name", "args": {"name": "minidl"}}
+    name = "minidl" + (", virtual time" if record.virtual else "")
+    yield {"ph": "M", "pid": 0, "name": "process_name", "args": {"name": name}}
     for rank, group in enumerate(record.groups):
         place = {"ph": "M", "pid": 0, "tid": rank}
         role = f"group {group}" if group >= 0 else "server"
@@ -160,7 +162,8 @@ def draw_timeline(record: Record, path: Path, iterations: int = 3) -> None:
     panel.set_xlim(0, 1e3 * (end - begin))
     panel.set_ylim(rows[-1] + 0.6, -0.6 - GAP)
     panel.set_yticks(rows, labels(record.groups))
-    panel.set_xlabel(f"milliseconds, from {begin:.3g} s after the start")
+    unit = virtually("milliseconds", record.virtual)
+    panel.set_xlabel(f"{unit}, from {begin:.3g} s after the start")
     panel.tick_params(axis="y", length=0)
     panel.spines[["top", "right", "left"]].set_visible(False)
     used = set(np.concatenate(shown)["activity"].tolist())

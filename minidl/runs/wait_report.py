@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from ..record import Record, load
 from ..stopwatch import ACTIVITIES
-from ..tables import plain_table
+from ..tables import plain_table, virtually
 from .waits import Waits, find_waits
 
 NOTICEABLE = 0.02  # of the time: less is not worth a change
@@ -47,21 +48,34 @@ def print_waits(folder: Path, as_json: bool, console: Console) -> None:
         If the folder holds no record of a run.
     """
     record = load(folder)
-    waits = find_waits(record)
     if as_json:
-        print(json.dumps(figures(record, waits), indent=2))
+        print(json.dumps(figures(record, find_waits(record)), indent=2))
         return
-    console.print("What the ranks did, in % of their seconds:\n")
-    console.print(activity_table(record))
+    record, unit = in_readable_units(record)
+    waits, whose = find_waits(record), virtually(unit, record.virtual).capitalize()
+    console.print(f"What the ranks did, in % of their {virtually('time', record.virtual)}:\n")
+    console.print(activity_table(record, unit))
     if waits.seconds.any():
-        console.print("\nSeconds that a rank (row) waited because of another (column):\n")
+        console.print(f"\n{whose} that a rank (row) waited because of another (column):\n")
         console.print(matrix_table(record, waits))
-        console.print("\nSeconds of this waiting, by the layer that was waited for:\n")
+        console.print(f"\n{whose} of this waiting, by the layer that was waited for:\n")
         console.print(layer_table(record, waits))
     console.print()
     for rank, busy in busy_servers(record).items():
         console.print(f"server rank {rank} was busy {percent(busy)} of the time")
     console.print(verdict(record, waits))
+
+
+def in_readable_units(record: Record) -> tuple[Record, str]:
+    """Turn seconds into the largest unit of which the run lasted a tenth at least."""
+    for unit, number in (("seconds", 1e0), ("milliseconds", 1e3), ("microseconds", 1e6)):
+        if number * durations(record).max() >= 0.1:
+            break
+    scaled = [spans.copy() for spans in record.spans]
+    for spans in scaled:
+        spans["start"] *= number
+        spans["end"] *= number
+    return replace(record, spans=scaled), unit
 
 
 def durations(record: Record) -> np.ndarray:
@@ -124,6 +138,7 @@ def figures(record: Record, waits: Waits) -> dict[str, Any]:
     activities = {name: values.tolist() for name, values in spent(record).items()}
     return {
         "groups": record.groups,
+        "virtual": record.virtual,
         "seconds": durations(record).tolist(),
         "activities": activities,
         "caused": waits.caused.tolist(),
@@ -141,10 +156,10 @@ def figures(record: Record, waits: Waits) -> dict[str, Any]:
     }
 
 
-def activity_table(record: Record) -> Table:
+def activity_table(record: Record, unit: str) -> Table:
     """Lay out what every rank did; what none did is left out."""
     shown = {name: values for name, values in spent(record).items() if values.round(6).any()}
-    table = plain_table("rank", "role", ">seconds", *(f">{name}" for name in shown))
+    table = plain_table("rank", "role", f">{unit}", *(f">{name}" for name in shown))
     totals = durations(record)
     for rank, group in enumerate(record.groups):
         shares = [100 * share(values[rank], totals[rank]) for values in shown.values()]
@@ -179,7 +194,7 @@ def layer_table(record: Record, waits: Waits) -> Table:
 
 
 def cells(*seconds: float) -> list[str]:
-    """Write seconds to the millisecond; less stays blank."""
+    """Write times to a thousandth of their unit; less stays blank."""
     return [f"{value:.3f}" if round(value, 3) else "" for value in seconds]
 
 
