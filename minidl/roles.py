@@ -33,7 +33,8 @@ class Roles:
             raise UserError(
                 f"{self.ranks} ranks less {self.servers} parameter servers leave {self.workers} "
                 f"workers, which cannot be dealt to {self.groups} equal groups; start another "
-                "number of ranks with mpiexec -n, or change --groups or --servers"
+                "number of ranks, with mpiexec -n or --virtual-ranks, or change --groups or "
+                "--servers"
             )
 
     def check(self, sizes: Sequence[int]) -> None:

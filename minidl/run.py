@@ -15,7 +15,8 @@ Every strategy writes the same log. Of an iteration of a group: ``group``, ``ite
 start), ``loss`` (mean over the group's samples), ``learning_rate`` (as it would be if all groups
 had come equally far), and ``computing``, ``waiting``, ``loading``: seconds in the iteration for
 arithmetic, for other ranks and for data, of the rank that speaks for the group. Of a layer's
-staleness: ``updates``, how many updates had which staleness.
+staleness: ``updates``, how many updates had which staleness. Where "start" has ``virtual``, the
+machine that was not there, all these seconds are its own, virtual ones.
 """
 
 from __future__ import annotations
@@ -27,13 +28,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import UserError
-from .settings import Settings
 
 
 class Run:
-    """A run that is being written."""
+    """A run that is being written; ``asked`` are its model and settings, as plain values."""
 
-    def __init__(self, folder: Path, model: str, settings: Settings, *, overwrite: bool) -> None:
+    def __init__(self, folder: Path, asked: dict[str, Any], *, overwrite: bool) -> None:
         self.folder = folder
         self.saved = 0  # the iteration that the checkpoint is from
         if folder.exists() and not folder.is_dir():
@@ -50,8 +50,7 @@ class Run:
             if folder.exists():
                 shutil.rmtree(folder)
             folder.mkdir(parents=True)
-            text = json.dumps({"model": model, **settings.to_json()}, indent=2)
-            (folder / "settings.json").write_text(text + "\n")
+            (folder / "settings.json").write_text(json.dumps(asked, indent=2) + "\n")
             self._log: IO[str] = (folder / "log.jsonl").open("w")
         except OSError as error:
             raise UserError(f"{folder}: cannot write there: {error}; see --out") from None

@@ -137,7 +137,8 @@ class Settings:
         if ranks <= servers:
             raise UserError(
                 f"--strategy {self.strategy} with {servers} of {ranks} ranks as parameter servers "
-                f"leaves no worker; start more, as mpiexec -n {servers + 2}"
+                f"leaves no worker; start more, as mpiexec -n {servers + 2} "
+                f"(or --virtual-ranks {servers + 2})"
             )
         groups = (self.groups or 2) if self.strategy == "hybrid" else ranks - servers
         roles = Roles(ranks, groups, servers)

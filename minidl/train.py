@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import Any, ClassVar
 
 import numpy as np
 from mpi4py import MPI
@@ -46,6 +46,7 @@ class Training:
     settings: Settings
     model: ModuleType
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    virtual: ClassVar[bool] = False  # whether its seconds are not real ones
 
     def __post_init__(self) -> None:
         comm, settings = self.comm, self.settings
@@ -77,11 +78,27 @@ class Training:
         self.strategy = STRATEGIES[settings.strategy].Strategy(
             comm,
             roles,
-            Objective(self.network, self.model.loss, settings.clip),
-            settings.optimizer_for(self.schedule, roles.groups),
+            self.objective(),
+            self.make_optimizer(),
             self.stopwatch,
             **settings.staleness_options(),
         )
+
+    def objective(self) -> Any:
+        """What the strategy computes with."""
+        return Objective(self.network, self.model.loss, self.settings.clip)
+
+    def make_optimizer(self) -> Callable[[np.ndarray], Any]:
+        """What the strategy makes updates with: a function (parameters) -> optimiser."""
+        return self.settings.optimizer_for(self.schedule, self.roles.groups)
+
+    def read(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Yield what is prepared, before it is asked for."""
+        return read_ahead(items)
+
+    def place(self) -> dict[str, Any]:
+        """What the log says about where the run is."""
+        return {"mpi": MPI.Get_library_version().splitlines()[0].strip("\0")}
 
     def run(self, run: Run | None, tell: Callable[[Event], None]) -> record.Record | None:
         """Train to the end.
@@ -126,8 +143,8 @@ class Training:
         return self._record(log)
 
     def batches_from(self, iteration: int) -> Iterator[list[Batch]]:
-        """What this rank computes on in every iteration after ``iteration``, read ahead."""
-        return read_ahead(
+        """What this rank computes on in every iteration after ``iteration``."""
+        return self.read(
             prepared_in_parts(
                 self.dataset,
                 self.batches,
@@ -146,7 +163,7 @@ class Training:
         )
         items = prepared(self.validation, batches, self.model.prepare, 0, batches.per_epoch)
         totals: dict[str, float] = {"samples": 0.0, "loss": 0.0}
-        for x, target in read_ahead(items):
+        for x, target in self.read(items):
             output = self.network.forward(x, training=False)
             figures = {"loss": self.model.loss(output, target)[0]}
             if hasattr(self.model, "metrics"):
@@ -228,6 +245,7 @@ class Training:
             self.comm, layers, groups, self.stopwatch.spans(), np.array(updates, UPDATE)
         )
         if whole is not None:
+            whole.virtual = self.virtual
             for number, name in enumerate(layers):
                 values, counts = np.unique(whole.staleness(number), return_counts=True)
                 histogram = dict(zip(map(str, values.tolist()), counts.tolist(), strict=True))
@@ -240,5 +258,4 @@ class Training:
         if self.strategy.group.rank == 0:
             rate = self.settings.learning_rate
             log.write({"event": "diverged", "iteration": iteration, "learning_rate": rate})
-        while True:
-            time.sleep(1)
+        log.wait_for_the_end()

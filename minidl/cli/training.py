@@ -6,13 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, ArgumentCollection, Parameter, Token
+from cyclopts import App, ArgumentCollection, Group, Parameter, Token
 
 from .. import model
 from ..errors import UserError
 from ..run import read_settings
 from ..settings import Settings
+from ..virtual import Virtual
 from .app import RUN, app, console
+
+VIRTUAL = Group(
+    "Virtual ranks",
+    help="In one process, without mpiexec: they learn as real ranks do, by the clock of a machine "
+    "that is not there. Memory is needed for all their networks; one core computes for all.",
+)
 
 
 def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -21,6 +28,7 @@ def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection)
         return
     given = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
     earlier = read_settings(Path(given["--from"])) if "--from" in given else {}
+    earlier |= earlier.get("virtual", {})
     name = given.get("MODEL") or earlier.get("model")
     if name is None:
         raise UserError(
@@ -46,6 +54,7 @@ def train(
     /,
     *,
     settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008
+    virtual: Annotated[Virtual, Parameter(name="*", group=VIRTUAL)] = Virtual(),  # noqa: B008
     from_: Annotated[Path | None, Parameter(name="--from")] = None,
     out: Path | None = None,
     overwrite: bool = False,
@@ -59,6 +68,7 @@ def train(
     mpiexec -n 4 minidl train hep --data events.h5 --batch-size 8
     mpiexec -n 5 minidl train hep --data events.h5 --strategy async --trace async.json
     mpiexec -n 5 minidl train hep --data events.h5 --strategy hybrid --groups 2 --momentum auto
+    minidl train hep --data events.h5 --strategy async --virtual-ranks 9 --jitter 0.1
     minidl train --from runs/hep --learning-rate 3e-4 --out runs/slower
     minidl train my_model --data images.h5 --dry-run
     ```
@@ -83,7 +93,7 @@ def train(
     from .. import parallel  # noqa: F401  (first: it says in a line if there is no MPI)
     from .training_command import train_command
 
-    train_command(name, settings, out, overwrite, dry_run, trace, console)
+    train_command(name, settings, virtual, out, overwrite, dry_run, trace, console)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import platform
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -21,9 +23,11 @@ from ..parallel.patience import PatientComm
 from ..progress import Progress
 from ..run import Run
 from ..settings import Settings
-from ..tables import counted
+from ..tables import counted, virtually
 from ..threads import one_thread_a_rank
 from ..train import Training
+from ..virtual import Virtual
+from ..virtual_training import read_machine, train_on_virtual_ranks
 
 PATHS = {
     "serial": "kept: one rank sends nothing.",
@@ -36,6 +40,7 @@ PATHS = {
 def train_command(
     name: str,
     settings: Settings,
+    virtual: Virtual,
     out: Path | None,
     overwrite: bool,
     dry_run: bool,
@@ -50,7 +55,6 @@ def train_command(
         For whatever the user can put right; ``AgreedError`` once the ranks talk to each other.
     """
     comm = MPI.COMM_WORLD
-    first = comm.rank == 0
     one_thread_a_rank()
     with together(comm):
         module = model.load(name)
@@ -60,24 +64,58 @@ def train_command(
             raise UserError(f"--trace {trace}: expected a name that ends with .json")
         if trace and not trace.parent.is_dir():
             raise UserError(f"--trace {trace}: there is no folder {trace.parent}")
+        if virtual.virtual_ranks and comm.size > 1:
+            raise UserError(
+                f"--virtual-ranks {virtual.virtual_ranks} are all in one process, and mpiexec "
+                f"started {comm.size}; start without mpiexec"
+            )
+        if settings.strategy == "serial" and (virtual.virtual_ranks or 1) > 1:
+            raise UserError(
+                f"--strategy serial is one rank alone, not --virtual-ranks {virtual.virtual_ranks};"
+                " use --strategy sync"
+            )
         if settings.strategy == "serial" and comm.size > 1:
             raise UserError(
                 f"--strategy serial is one rank alone, and mpiexec started {comm.size}; "
                 "use --strategy sync, or start without mpiexec"
             )
-    training = Training(PatientComm(comm), settings, module)
-    if dry_run:
-        rehearse(training, console if first else None)
+        machine = read_machine(virtual.machine or "cori")
+    asked = {"model": name, **settings.to_json(), **virtual.to_json()}
+
+    def carry_out(training: Training) -> None:
+        if dry_run:
+            rehearse(training, console if training.comm.rank == 0 else None)
+        else:
+            train(training, asked, out or Path("runs") / name, overwrite, trace, console)
+
+    if virtual.virtual_ranks is None:
+        carry_out(Training(PatientComm(comm), settings, module))
         return
-    run = None
+    console.print(
+        f"Virtual time is that of {machine.name}: {machine.flops / 1e9:,.1f} GFLOP/s a rank; "
+        f"messages: {1e6 * machine.latency:.2f} us and {machine.bandwidth / 1e9:.2f} GB/s."
+    )
+    start = time.perf_counter()
+    seconds = train_on_virtual_ranks(virtual, machine, settings, module, carry_out)
+    console.print(f"{seconds:.4g} virtual seconds took {time.perf_counter() - start:.1f} real ones")
+
+
+def train(
+    training: Training,
+    asked: dict[str, Any],
+    folder: Path,
+    overwrite: bool,
+    trace: Path | None,
+    console: Console,
+) -> None:
+    """Train, as one of the ranks; the first writes the run's folder and says how it goes."""
+    comm, settings, roles, run = training.comm, training.settings, training.roles, None
     with together(comm):
-        if first:
-            folder = out or Path("runs") / name
-            run = Run(folder, name, settings, overwrite=overwrite)
+        if comm.rank == 0:
+            run = Run(folder, asked, overwrite=overwrite)
     if run is None:
         training.run(None, lambda event: None)
         return
-    roles = training.roles
     run.log(
         "start",
         ranks=comm.size,
@@ -89,7 +127,7 @@ def train_command(
         versions={
             "minidl": __version__, "numpy": np.__version__, "python": platform.python_version()
         },
-        mpi=MPI.Get_library_version().splitlines()[0].strip("\0"),
+        **training.place(),
     )  # fmt: skip
     console.print(" ".join(plan(training)))
     with Progress(training.iterations, console) as progress:
@@ -153,7 +191,7 @@ def plan(training: Training) -> list[str]:
     return [
         f"{len(training.dataset):,} samples, {training.batches.per_epoch} iterations an epoch,"
         f" {training.iterations} iterations, {training.iterations * roles.groups} updates.",
-        f"{settings.strategy}, {counted(roles.ranks, 'rank')}"
+        f"{settings.strategy}, {counted(roles.ranks, virtually('rank', training.virtual))}"
         f"{' (' + ', '.join(parts) + ')' if parts else ''}:"
         f" batches of {settings.batch_size} per worker{passes}, {update} per update.",
     ]
@@ -188,5 +226,8 @@ def rehearse(training: Training, console: Console | None) -> None:
     console.print("Every layer's gradient is one message, " + PATHS[training.settings.strategy])
     spent = training.stopwatch.seconds
     seconds = spent["compute"] + spent["send"] + spent["wait"]
-    console.print(f"One step: loss {loss:.4f}, {seconds:.2f} s, first use of memory included.")
+    took = f"{seconds:.2f} s, first use of memory included"
+    if training.virtual:
+        took = f"{seconds:.4g} virtual seconds"
+    console.print(f"One step: loss {loss:.4f}, {took}.")
     console.print("Nothing was written.")

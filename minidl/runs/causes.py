@@ -18,7 +18,7 @@ RATE = ("learning_rate", "schedule", "scale_by_ranks", "warmup")
 # Shown by the log, or without influence on the network.
 ELSEWHERE = (
     "model", "width", "data", "validation", "seed", "strategy", "groups", "servers", "epochs",
-    "iterations", "batch_size", "accumulate", "checkpoint_every",
+    "iterations", "batch_size", "accumulate", "checkpoint_every", "virtual",
 )  # fmt: skip
 
 
@@ -31,7 +31,9 @@ class Cause(NamedTuple):
 
 def find_causes(a: PastRun, b: PastRun) -> list[Cause]:
     """What may have made the runs different, the likely first."""
-    finders = (_network, _samples, _sums, _lengths, _rules, _rates, _groups, _ranks, _rest)
+    finders = (
+        _network, _samples, _sums, _lengths, _rules, _rates, _groups, _machines, _ranks, _rest
+    )  # fmt: skip
     return [cause for find in finders for cause in find(a, b)]
 
 
@@ -107,11 +109,23 @@ def _groups(a: PastRun, b: PastRun) -> Iterator[Cause]:
     """Groups that update one network, none waiting for the others."""
     for name, run in zip("AB", (a, b), strict=True):
         if run.groups > 1:
+            repeats = "" if run.virtual else ", so that it does not even repeat itself"
             yield Cause(
                 f"{name} is {run.setting('strategy')} with {run.groups} groups: its gradients are "
-                "stale, and in the order of arrival, so that it does not even repeat itself",
+                f"stale, and in the order of arrival{repeats}",
                 False,
             )
+
+
+def _machines(a: PastRun, b: PastRun) -> Iterator[Cause]:
+    """Where times are computed, they decide who comes first."""
+    for name, run, other in (("A", a, b), ("B", b, a)):
+        if run.virtual and not other.virtual:
+            yield Cause(f"only {name} is of virtual ranks, which add in the order of ranks", False)
+    for name, x in a.virtual.items():
+        y = b.virtual.get(name, x)
+        if x != y:
+            yield Cause(f"{flag(name)} {_text(x)} and {_text(y)}", False)
 
 
 def _ranks(a: PastRun, b: PastRun) -> Iterator[Cause]:

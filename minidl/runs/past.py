@@ -70,6 +70,11 @@ class PastRun:
         return self.members.count(0)
 
     @property
+    def virtual(self) -> dict[str, Any]:
+        """The flags of virtual ranks; empty for real ones."""
+        return self.settings.get("virtual", {})
+
+    @property
     def gathers_statistics(self) -> bool:
         """Whether a layer gathers numbers without a gradient, as batch normalisation does."""
         return any(name.endswith("statistics") for name in self.arrays)

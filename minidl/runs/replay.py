@@ -8,9 +8,10 @@ what comes out is the run's last checkpoint to the bit, the run did what its rec
 strategy what it promises: no gradient was lost, applied twice, torn, or computed on parameters of
 which half belonged to another version.
 
-Sums over two ranks are the same in either order. In groups of three and more, MPI may have added
-the ranks' gradients in another order than theirs, in which a replay does: then the networks are
-compared as ``diff.py`` compares two runs. Bits also depend on the processor and on NumPy's BLAS.
+Sums over two ranks are the same in either order, and virtual ranks add in their own order, as a
+replay does. In groups of three real ranks and more, MPI may have added the gradients in another
+one: then the networks are compared as ``diff.py`` compares two runs. Bits also depend on the
+processor and on NumPy's BLAS.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def judge(result: Replay, run: PastRun, losses: Losses, samples: int) -> None:
     pairs = {
         place: (run.updates[place].loss, losses[place]) for place in losses.keys() & run.updates
     }
-    if result.group_size <= 2:
+    if result.group_size <= 2 or run.virtual:
         apart = next(
             (place for place in losses if place in pairs and len({*pairs[place]}) > 1), None
         )
@@ -185,7 +186,8 @@ def open_rerun(run: PastRun, recorded: Record) -> Rerun:
 
 def read_settings(run: PastRun) -> Settings:
     """Return what a run was asked for."""
-    values = {name: value for name, value in run.settings.items() if name != "model"}
+    others = ("model", "virtual")
+    values = {name: value for name, value in run.settings.items() if name not in others}
     try:
         for name in ("data", "validation"):
             values[name] = tuple(Path(path) for path in values.get(name, ()))

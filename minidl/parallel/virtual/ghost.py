@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl.layers import Announce, Layer, Require
 from minidl.objective import Batch, Objective
+from minidl.optim import Optimizer
 
 
 class Ghost:
@@ -105,6 +106,8 @@ class TimedObjective:
         What computes.
     compute, forward_seconds, backward_seconds, slowness
         See ``GhostObjective``.
+    times : function (batches) -> float
+        How many times these seconds an iteration's batches take.
     """
 
     def __init__(
@@ -114,15 +117,17 @@ class TimedObjective:
         forward_seconds: Sequence[float],
         backward_seconds: Sequence[float],
         slowness: Callable[[], float] = lambda: 1.0,
+        times: Callable[[Sequence[Batch]], float] = lambda batches: 1.0,
     ) -> None:
-        self.objective, self.compute, self.slowness = objective, compute, slowness
+        self.objective, self.compute = objective, compute
+        self.slowness, self.times = slowness, times
         self.network, self.layers = objective.network, objective.layers
         self.forward_seconds = dict(zip(self.layers, forward_seconds, strict=True))
         self.backward_seconds = dict(zip(self.layers, backward_seconds, strict=True))
 
     def forward(self, batches: Sequence[Batch], require: Require) -> np.ndarray:
         """Compute the losses, and take the time of one forward pass, over however many batches."""
-        self.factor = self.slowness()
+        self.factor = self.slowness() * self.times(batches)
         to_take = dict(self.forward_seconds)
 
         def required(layer: Layer) -> None:
@@ -149,6 +154,21 @@ class GhostOptimizer:
 
     def step(self, gradient: Any, scale: float = 1.0) -> None:
         """Take the time."""
+        self.compute(self.seconds)
+
+
+class TimedOptimizer:
+    """Makes an update, and takes the time that it would take on the machine."""
+
+    def __init__(
+        self, optimizer: Optimizer, compute: Callable[[float], None], seconds: float
+    ) -> None:
+        self.optimizer, self.compute, self.seconds = optimizer, compute, seconds
+        self.parameters = optimizer.parameters
+
+    def step(self, gradient: np.ndarray, scale: float = 1.0) -> None:
+        """Update, and take the time."""
+        self.optimizer.step(gradient, scale)
         self.compute(self.seconds)
 
 

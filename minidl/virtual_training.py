@@ -1,0 +1,143 @@
+"""Training on ranks that are not there: what is learnt is real, and so is staleness; time is not.
+
+Every rank of a ``VirtualCluster`` runs the one ``Training`` with its own network and its own
+strategy. By the virtual clock, computing takes a layer's operations over the machine's rate, an
+update the layer's bytes over ``MEMORY``, and messages what the machine says. Nothing is taken by
+reading data, by validation, and by writing the log and checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .errors import AgreedError, UserError
+from .objective import Batch
+from .parallel.virtual import CORI, Machine, Stragglers, VirtualCluster
+from .parallel.virtual.ghost import TimedObjective, TimedOptimizer
+from .settings import Settings
+from .stopwatch import Stopwatch
+from .summary import summarize
+from .train import Training
+from .virtual import Virtual
+
+MACHINES = {"cori": CORI}
+MEMORY = 10e9  # bytes of parameters that a node updates in a second: an assumption
+
+
+@dataclass(kw_only=True)
+class VirtualTraining(Training):
+    """Training as one virtual rank does it."""
+
+    comm: Any  # with a clock
+    machine: Machine
+    stragglers: Stragglers
+    virtual = True
+
+    def objective(self) -> TimedObjective:
+        """Take time for every sample, layer by layer."""
+        rows = [row for row in summarize(self.network, self.shape) if row.parameters]
+        return TimedObjective(
+            super().objective(),
+            self.comm.compute,
+            [row.forward / self.machine.flops for row in rows],
+            [(row.training - row.forward) / self.machine.flops for row in rows],
+            self.stragglers.of(self.comm.rank),
+            samples_in,
+        )
+
+    def make_optimizer(self) -> Callable[[np.ndarray], TimedOptimizer]:
+        """Take time for every byte."""
+        make = super().make_optimizer()
+        return lambda parameters: TimedOptimizer(
+            make(parameters), self.comm.compute, parameters.nbytes / MEMORY
+        )
+
+    def read(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Yield items as they are asked for: all ranks share a thread."""
+        return items
+
+    def place(self) -> dict[str, Any]:
+        """What the log says about the machine."""
+        stragglers = {
+            name: value for name, value in asdict(self.stragglers).items() if name != "seed"
+        }
+        return {"virtual": {"machine": asdict(self.machine), **stragglers}}
+
+
+def samples_in(batches: Sequence[Batch]) -> int:
+    """Count them."""
+    return sum(len(x) for x, _ in batches)
+
+
+def train_on_virtual_ranks(
+    virtual: Virtual,
+    machine: Machine,
+    settings: Settings,
+    module: ModuleType,
+    carry_out: Callable[[Training], None],
+) -> float:
+    """Call ``carry_out(training)`` on every rank; return how many virtual seconds that took."""
+    assert virtual.virtual_ranks is not None
+    stragglers = Stragglers(virtual.jitter, virtual.slow_share, virtual.slow_factor, settings.seed)
+
+    def program(comm: Any) -> None:
+        try:
+            carry_out(
+                VirtualTraining(
+                    comm=comm,
+                    settings=settings,
+                    model=module,
+                    stopwatch=Stopwatch(comm.clock),
+                    machine=machine,
+                    stragglers=stragglers,
+                )
+            )
+        except AgreedError as error:
+            if str(error):  # else another rank is about to speak, which this one must not prevent
+                raise
+
+    cluster = VirtualCluster(virtual.virtual_ranks, machine)
+    cluster.run(program)
+    return max(rank.clock for rank in cluster.ranks)
+
+
+def read_machine(name: str) -> Machine:
+    """Find a machine by its name, or in the file of this name.
+
+    Raises
+    ------
+    UserError
+        If there is neither, or the file does not describe a machine.
+    """
+    path = Path(name)
+    if not path.is_file():
+        if name in MACHINES:
+            return MACHINES[name]
+        raise UserError(
+            f"--machine {name}: no such machine, and no such file; known is "
+            f"{', '.join(MACHINES)}, and minidl bench machine --out FILE describes this one"
+        )
+    try:
+        machine = Machine(**json.loads(path.read_text()))
+        whole = (
+            0 < machine.flops < np.inf
+            and 0 < machine.bandwidth < np.inf
+            and 0 <= machine.latency < np.inf
+            and machine.eager >= 0
+        )
+    except (OSError, ValueError, TypeError):
+        whole = False
+    if not whole:
+        raise UserError(
+            f"--machine {path}: does not describe a machine; expected a file as minidl bench "
+            "machine --out writes, with flops, latency (seconds), bandwidth (bytes/s) and eager "
+            "(bytes)"
+        )
+    return machine
