@@ -128,7 +128,7 @@ class Several(Crossroads):
         ::
 
             any     one of them
-            some    one or more of them
+            some    one or more of them: of n, in 2^n - 1 ways
             all     all, if nothing else is under way; so does Test of its only one
         """
         if self.call.endswith("any"):

@@ -46,7 +46,7 @@ class Mix:
         kinds = [
             self.bcast, self.reduce, self.allreduce, self.gather, self.allgather, self.barrier,
             self.split, self.dup, self.ring, self.pairs, self.any_tag, self.first_come, self.probe,
-            self.to_itself,
+            self.to_itself, self.as_they_complete,
         ]  # fmt: skip
         for number in range(calls):
             self.draw.choice(kinds)(f"{self.script}, call {number}")
@@ -85,8 +85,11 @@ class Mix:
             self.received(array)
 
     def wait_for(self, count):
-        """In another order than they began."""
+        """In another order than they began, one by one or all at once."""
         self.own.shuffle(self.pending)
+        if count and self.own.random() < 0.5:
+            requests = [request for request, _ in self.pending[:count]]
+            type(requests[0]).Waitall(requests)
         for request, array in self.pending[:count]:
             request.Wait()
             if array is not None:
@@ -270,6 +273,37 @@ class Mix:
         self.pending.append((self.comm.Irecv(receive, self.comm.rank, tag), receive))
         send = self.contents(what, self.comm.rank, dtype=dtype, count=count)
         self.comm.Send(send, self.comm.rank, tag)
+
+    def as_they_complete(self, what):
+        """To the right and from the left, several at once, taken as they complete."""
+        dtype, count = self.drawn_kind()
+        comm, tags, arrays, requests = self.comm, self.tags(2), [], []
+        right, left = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+        for tag in tags:
+            arrays.append(np.zeros(count, dtype))
+            requests.append(comm.Irecv(arrays[-1], left, tag))
+        for tag in tags:
+            send = self.contents(what, comm.rank, tag, dtype=dtype, count=count)
+            requests.append(comm.Isend(send, right, tag))
+        kind, came = type(requests[0]), []
+        call = self.own.choice(["Waitany", "Waitsome", "Testany", "Testsome", "Testall"])
+        while len(came) < len(requests):
+            status = MPI.Status()
+            if call == "Waitany":
+                place = kind.Waitany(requests, status)
+                came.append(place)
+                if place < len(arrays):
+                    assert (status.Get_source(), status.Get_tag()) == (left, tags[place])
+            elif call == "Testany":
+                place, found = kind.Testany(requests)
+                came += [place] * found
+            elif call == "Testall":
+                came += list(range(len(requests))) * kind.Testall(requests)
+            else:
+                came += getattr(kind, call)(requests)
+        assert sorted(came) == list(range(len(requests)))
+        for array in arrays:
+            self.received(array)
 
     def noted(self, status):
         """What a status says is received, too."""
