@@ -208,8 +208,9 @@ def test_groups():
     assert inspect.getsource(sync).count("Iallreduce(MPI.IN_PLACE, layer.gradient)") == 1
 
 
+@needs_events
 def test_a_cluster_that_does_not_exist():
-    printed = run("07", ["jitter", "groups", "timeline"])
+    printed = run("07", ["jitter", "groups", "timeline", "learning"])
     hops = re.findall(r"at ([\d.]+) ms, by hand ([\d.]+) ms, contents (\d)", printed)
     by_hand = {"50.000": "6", "11.000": "1", "24.000": "3", "37.000": "6"}
     assert hops == [(at, at, contents) for at, contents in by_hand.items()]
@@ -260,6 +261,17 @@ def test_a_cluster_that_does_not_exist():
     assert "while it was computing" in printed
     ends = [spans["end"][-1] for spans in whole.spans]
     assert max(ends[2:4]) < min(ends[:2])  # group 1 runs ahead
+    learnt = re.findall(
+        r"(\w+) *: 3/4 of all events seen after ([\d.]+) virtual seconds, all after ([\d.]+);"
+        r"\s+staleness ([\d.]+)",
+        printed,
+    )
+    assert [name for name, *_ in learnt] == ["sync", "hybrid", "async"]
+    early, late, stale = np.array([row[1:] for row in learnt], float).T
+    assert early[2] < 0.4 * early[0] and early[2] < early[1] < early[0]
+    assert late == pytest.approx(late[0], rel=0.1)  # "at about the same time"
+    assert stale[0] == 0 < stale[1] < 1 < stale[2] < 7
+    assert "07_async: equal to the bit" in printed
     for ranks in ("100", "1,000"):
         events, real = re.search(
             rf"^ *{ranks} ranks.* in ([\d.]+) real ones, ([\d,]+) events", printed, re.MULTILINE

@@ -12,15 +12,16 @@
 
 # %%
 import inspect
+import json
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from statistics import NormalDist
 
 import numpy as np
 from matplotlib.figure import Figure
-from page import OUTPUT, ROOT, SMALL, minidl, show
+from page import OUTPUT, ROOT, SMALL, events, minidl, show
 
 from minidl import model, record
 from minidl.layers import Linear, Sequential, Tanh
@@ -31,6 +32,7 @@ from minidl.parallel import hybrid, sync
 from minidl.parallel.served import UPDATE
 from minidl.parallel.virtual import CORI, Machine, Stragglers, VirtualCluster, ghost
 from minidl.roles import Roles
+from minidl.runs.plot import read_curve
 from minidl.runs.trace import draw_timeline
 from minidl.stopwatch import Stopwatch
 from minidl.summary import build, summarize
@@ -405,7 +407,7 @@ show(figure, "07_groups")
 #
 # This says how many updates there are, not what they are worth. Ghosts learn nothing: whether 8
 # updates of staleness 7 bring a network further than one of none, only training can show (pages 5
-# and 6).
+# and 6, and the end of this one).
 #
 # ## A look at single ranks
 #
@@ -455,6 +457,7 @@ virtual = record.Record(
     [roles.group(rank) for rank in range(roles.ranks)],
     [spans for spans, _ in results],
     np.array([update for _, updates in results for update in updates], UPDATE),
+    virtual=True,
 )
 virtual.save(run / "record.h5")
 timeline = OUTPUT / "07_timeline.png"
@@ -469,6 +472,63 @@ minidl("waits", run)
 # of 7 ms each on this network: the sum to the root, the mean to the server, the answer, the
 # broadcast. Those of the layers above hide behind the computing. Group 1 has nobody slow, and runs
 # ahead. `minidl waits` finds the culprit from the record alone.
+#
+# ## Ranks that learn
+#
+# Ghosts learn nothing, but the clock does not mind real networks. `minidl train --virtual-ranks`
+# runs the very loop of `mpiexec -n`, once a rank, in one process: each rank has its own network and
+# its own samples, gradients are as stale as they would be, and every update takes place. Only the
+# seconds are the machine's. So runs of more workers than there are cores can be compared on equal
+# terms, with stragglers of your choice, and repeat themselves to the bit.
+#
+# Eight workers on the events of page 3, of which rank 3 takes three times as long as the others.
+# (The seed draws who is slow, with the probability `--slow-share`.) Our network is small. For its
+# computing to weigh against messages what the paper's did, these nodes are a thousand times slower
+# than Cori's.
+
+# %%
+data, test = events("train"), events("test")
+weak = OUTPUT / "07_weak_nodes.json"
+weak.write_text(json.dumps(asdict(replace(CORI, name="weak nodes", flops=CORI.flops / 1000))))
+WIDTH, PASS, EPOCHS = (4, 2, 2) if SMALL else (8, 4, 3)
+HOW = ["--data", data, "--validation", test, "--width", WIDTH, "--batch-size", PASS,
+       "--epochs", EPOCHS, "--momentum", "auto", "--machine", weak, "--jitter", 0.05,
+       "--slow-share", 0.05, "--slow-factor", 3, "--overwrite"]  # fmt: skip
+LAYOUTS = {
+    "sync": ["--virtual-ranks", 8],
+    "hybrid": ["--virtual-ranks", 9, "--groups", 2],
+    "async": ["--virtual-ranks", 9],
+}
+learnt = {name: OUTPUT / f"07_{name}" for name in LAYOUTS}
+for name, layout in LAYOUTS.items():
+    minidl("train", "hep", "--strategy", name, *layout, *HOW, "--out", learnt[name])
+
+# %%
+for name, run in learnt.items():
+    curve, updates = read_curve(run, name), record.load(run).updates
+    at = np.searchsorted(curve.samples, 0.75 * curve.samples[-1])
+    stale = (updates["made"] - 1 - updates["read"]).mean() if len(updates) else 0.0
+    print(
+        f"{name:6}: 3/4 of all events seen after {curve.seconds[at]:.4f} virtual seconds, all "
+        f"after {curve.seconds[-1]:.4f};\n        staleness {stale:.1f}, loss of the test events "
+        f"{curve.validation[-1, 2]:.3f}"
+    )
+picture = OUTPUT / "07_learning.png"
+minidl("plot", *learnt.values(), "--out", picture)
+print(f"picture: {picture.relative_to(ROOT)}")
+minidl("replay", learnt["async"])
+
+# %% [markdown]
+# The synchronous run goes at the pace of rank 3. Of two groups, one does. Where nobody waits, the
+# other seven have soon done their share, three times as fast. What is left is rank 3's: an eighth
+# of the events, in updates that are not stale any more. All three runs end at about the same time,
+# since every worker has the same share; but when two of them end, little is left to be learnt.
+#
+# So the right half of the picture is what could not be had so far, the loss over the time of a
+# machine that is not there. The left half, over samples, shows what each sample was worth. Both are
+# of one network, one data set and one seed: how async compares with sync is a matter of the
+# learning rate, too (page 5). And `minidl replay` made every update of the asynchronous run once
+# more, from its record, and came to the same bits.
 #
 # ## What it costs, and what it leaves out
 #
