@@ -68,9 +68,10 @@ def print_waits(folder: Path, as_json: bool, console: Console) -> None:
 
 def in_readable_units(record: Record) -> tuple[Record, str]:
     """Turn seconds into the largest unit of which the run lasted a tenth at least."""
-    for unit, number in (("seconds", 1e0), ("milliseconds", 1e3), ("microseconds", 1e6)):
-        if number * durations(record).max() >= 0.1:
-            break
+    units, longest = {"seconds": 1e0, "milliseconds": 1e3}, durations(record).max()
+    large = (unit for unit, number in units.items() if number * longest >= 0.1)
+    unit = next(large, "microseconds")
+    number = units.get(unit, 1e6)
     scaled = [spans.copy() for spans in record.spans]
     for spans in scaled:
         spans["start"] *= number
