@@ -2,8 +2,8 @@
 
 Every rank of a ``VirtualCluster`` runs the one ``Training`` with its own network and its own
 strategy. By the virtual clock, computing takes a layer's operations over the machine's rate, an
-update the layer's bytes over ``MEMORY``, and messages what the machine says. Nothing is taken by
-reading data, by validation, and by writing the log and checkpoints.
+update the layer's bytes over ``MEMORY``, and messages what the machine says, those of the log
+included. Nothing is taken by reading data, by validation's arithmetic, and by writing files.
 """
 
 from __future__ import annotations
