@@ -22,7 +22,7 @@ from ..progress import Progress
 from ..run import Run
 from ..settings import Settings
 from ..tables import counted
-from ..threads import one_thread_a_rank
+from ..threads import use_threads
 from ..train import Training
 
 PATHS = {
@@ -51,7 +51,7 @@ def train_command(
     """
     comm = MPI.COMM_WORLD
     first = comm.rank == 0
-    one_thread_a_rank()
+    use_threads(1)
     with together(comm):
         module = model.load(name)
         if not settings.data:
