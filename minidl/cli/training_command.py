@@ -51,7 +51,7 @@ def train_command(
     """
     comm = MPI.COMM_WORLD
     first = comm.rank == 0
-    use_threads(1)
+    use_threads(settings.threads)
     with together(comm):
         module = model.load(name)
         if not settings.data:

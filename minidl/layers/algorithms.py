@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import cache
 from typing import Literal, get_args
 
 from .convolution import Algorithm
 from .im2col import Im2col
-from .layer import Shape
+from .layer import Layer, Shape
 from .space_to_depth import SpaceToDepth, deep_kernel
 from .windows import Windows
 from .winograd import Winograd
@@ -23,7 +22,7 @@ BATCH = 8  # images that weights are prepared for
 
 
 def named(name: str, windows: Windows) -> Algorithm:
-    """Make the algorithm of this name for these windows.
+    """Make the algorithm of this name, not "auto", for these windows.
 
     Raises
     ------
@@ -44,7 +43,15 @@ def named(name: str, windows: Windows) -> Algorithm:
     return winograd if windows.stride == (1, 1) else SpaceToDepth(windows.stride, winograd)
 
 
-@cache
+def use_algorithm(network: Layer, name: AlgorithmName) -> None:
+    """Compute the convolutions of a network by this algorithm, those that it can take."""
+    for leaf in network.leaves():
+        if name != "auto" and getattr(leaf, "algorithm", None) == "auto":
+            with suppress(ValueError):
+                named(name, leaf.windows)  # type: ignore[attr-defined]
+                leaf.algorithm = name  # type: ignore[attr-defined]
+
+
 def choose(name: str, windows: Windows, weight_shape: Shape, y_shape: Shape) -> Algorithm:
     """Make the algorithm of this name; for "auto" the one that should take the least time.
 

@@ -16,6 +16,8 @@ Source: A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks 
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
@@ -38,8 +40,6 @@ class Winograd:
 
     def __init__(self, m: int, r: int) -> None:
         self.tile, self.r, self.n = m, r, m + r - 1
-        self._exact = cook_toom(m, r)
-        self._rounded: dict[np.dtype, list[np.ndarray]] = {}
 
     def strip_pixels(self, weight_shape: Shape, itemsize: int) -> int:
         """Output pixels that are best computed at a time."""
@@ -141,9 +141,13 @@ class Winograd:
         return (height - self.r + 1) // self.tile, (width - self.r + 1) // self.tile
 
     def _matrices(self, dtype: np.dtype) -> list[np.ndarray]:
-        if dtype not in self._rounded:
-            self._rounded[dtype] = [np.array(matrix, dtype) for matrix in self._exact]
-        return self._rounded[dtype]
+        return rounded(self.tile, self.r, dtype)
+
+
+@cache
+def rounded(m: int, r: int, dtype: np.dtype) -> list[np.ndarray]:
+    """Return A, B and G of F(m, r) as arrays."""
+    return [np.array(matrix, dtype) for matrix in cook_toom(m, r)]
 
 
 def overlap_add(pieces: np.ndarray, total: np.ndarray, step: int) -> None:
