@@ -27,6 +27,8 @@ from .workspace import workspace
 
 # OpenBLAS multiplies faster where a product takes no more than 100^3 multiplications.
 SMALL = 100**3
+STRIP_BYTES = 2304 * 1024  # of spread and products, to stay in the cache
+FEWEST = 28  # tiles, for products to be worth their while
 
 
 class Winograd:
@@ -42,9 +44,10 @@ class Winograd:
         self.tile, self.r, self.n = m, r, m + r - 1
 
     def strip_pixels(self, weight_shape: Shape, itemsize: int) -> int:
-        """Output pixels that are best computed at a time."""
-        tiles = SMALL // (weight_shape[2] * weight_shape[3])
-        return min(max(tiles, 28), 60) * self.tile**2
+        """How many output pixels are best computed at a time."""
+        _, _, C, K = weight_shape
+        tiles = min(SMALL // (C * K), STRIP_BYTES // (self.n**2 * (C + K) * itemsize))
+        return max(tiles, FEWEST) * self.tile**2
 
     def spread_shape(self, weight_shape: Shape, rows: int, columns: int) -> Shape:
         """(P, tiles, Q) for so many output rows and columns."""
