@@ -12,6 +12,7 @@ import numpy as np
 
 from . import optim
 from .errors import UserError
+from .layers.algorithms import AlgorithmName
 from .roles import Roles
 
 
@@ -64,6 +65,10 @@ class Settings:
         Updates over which that is reached.
     width
         Scales the network down for small machines; hep: filters of each convolution (128).
+    algorithm
+        Of convolutions; auto: the fastest for each layer's shape. im2col rounds the least.
+    threads
+        Of each rank, for convolutions. A rank a core is faster than threads.
     seed
         Of initial weights, order and augmentation.
     checkpoint_every
@@ -91,13 +96,15 @@ class Settings:
     scale_by_ranks: bool = False
     warmup: int = 0
     width: int | None = None
+    algorithm: AlgorithmName = "auto"
+    threads: int = 1
     seed: int = 1
     checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
         for name in (
             "epochs", "iterations", "batch_size", "accumulate", "width", "checkpoint_every",
-            "groups", "servers",
+            "groups", "servers", "threads",
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:

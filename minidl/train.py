@@ -14,6 +14,7 @@ from mpi4py import MPI
 from . import checkpoint, record
 from .data import Batches, Dataset, prepared, prepared_in_parts, read_ahead
 from .layers import Layer
+from .layers.algorithms import use_algorithm
 from .log import Event, Log
 from .objective import Batch, Objective
 from .parallel import async_ps, hybrid, sync
@@ -70,6 +71,7 @@ class Training:
             self.network: Layer = self.model.network(
                 self.shape, np.random.default_rng(settings.seed), **settings.network_options()
             )
+            use_algorithm(self.network, settings.algorithm)
             roles.check([layer.parameters.size for layer in self.network.layers()])
         self.iterations = settings.iterations_of(self.batches.per_epoch)
         self.schedule = settings.schedule_for(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minidl.layers import AvgPool2d, BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d
-from minidl.layers.im2col import Im2col
+from minidl.layers.direct import Direct
 from minidl.layers.windows import Windows
 
 GENERATOR = np.random.default_rng(0)
@@ -73,28 +73,37 @@ class Biasless(Linear):
         return super().forward(x, training) - self.bias
 
 
+def padded_dx(layer, dy, windows):
+    """The gradient of a convolution's input with its padding, by the definition."""
+    dx = np.empty(layer.windows.padded_shape(IMAGES))
+    Direct(windows).backward_input(dy, layer.weight, dx)
+    return dx
+
+
 class KeepsPadding(Conv2d):
     def backward(self, dy, announce=None):
-        return super().backward(dy, announce).base.reshape(5, 8, 9, 2)
+        super().backward(dy, announce)
+        return padded_dx(self, dy, self.windows)
 
 
 class ShiftedPadding(Conv2d):
     def backward(self, dy, announce=None):
-        padded = super().backward(dy, announce).base.reshape(5, 8, 9, 2)
-        return padded[:, :6, :7]
+        super().backward(dy, announce)
+        return padded_dx(self, dy, self.windows)[:, :6, :7]
 
 
 class ForgetsStride(Conv2d):
     def backward(self, dy, announce=None):
-        dx = super().backward(dy, announce)
-        dense = Im2col(Windows(self.windows.kernel, (1, 1), self.windows.padding))
-        dense.backward_input(dy, self.weight, dx)
-        return dx
+        super().backward(dy, announce)
+        dense = Windows(self.windows.kernel, (1, 1), self.windows.padding)
+        return padded_dx(self, dy, dense)
 
 
 class ShiftedPatches(Conv2d):
     def backward(self, dy, announce=None):
-        self._saved = np.roll(self._saved, 1, axis=1)
+        down, right = self.windows.padding
+        lower = Windows(self.windows.kernel, self.windows.stride, (down - 1, right))
+        self.convolution.windows = lower
         return super().backward(dy, announce)
 
 

@@ -46,7 +46,8 @@ def test_a_run_and_its_repetition_are_equal_to_the_bit(trained):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_two_ranks_are_one_with_twice_the_batch_up_to_summation_order(trained, optimizer):
-    how = {"optimizer": optimizer}
+    # Winograd's rounding is small, too, but Adam makes full steps of gradients that should be zero.
+    how = {"optimizer": optimizer, "algorithm": "im2col"}
     runs = trained("one", **how), trained("two", ranks=2, **how, **{"batch-size": 4})
     done = minidl("diff", *runs)
     assert done.returncode == 0, done.stdout

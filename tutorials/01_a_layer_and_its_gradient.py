@@ -18,7 +18,7 @@ from page import SMALL, show
 from minidl.gradients.gradcheck import check_layer
 from minidl.layers import Linear, ReLU, Sequential, Tanh
 from minidl.losses import softmax_cross_entropy
-from minidl.threads import one_thread_a_rank
+from minidl.threads import use_threads
 from minidl_models import hep
 
 generator = np.random.default_rng(1)
@@ -423,7 +423,7 @@ def timed_backward():
     return times, time.perf_counter() - start
 
 
-one_thread_a_rank()  # the machine's other cores are for other ranks
+use_threads(1)  # the machine's other cores are for other ranks
 times, end = min((timed_backward() for _ in range(10)), key=lambda run: run[1])
 for name, seconds in times.items():
     print(f"{name:7} is complete after {1e3 * seconds:5.2f} ms of {1e3 * end:.2f} ms")

@@ -17,9 +17,9 @@ from page import SMALL, show
 from minidl.layers import Conv2d, im2col
 from minidl.layers.direct import Direct
 from minidl.layers.windows import Windows
-from minidl.threads import one_thread_a_rank
+from minidl.threads import use_threads
 
-one_thread_a_rank()  # times on this page are those of one core
+use_threads(1)  # times on this page are those of one core
 generator = np.random.default_rng(1)
 
 # %% [markdown]
@@ -111,7 +111,7 @@ for pixel in (followed, 0):
 # same number of them:
 
 # %%
-layer = Conv2d(3, 8, 3, padding=1, generator=generator)
+layer = Conv2d(3, 8, 3, padding=1, generator=generator, algorithm="im2col")
 x = generator.standard_normal((1, 16, 16, 3), np.float32)
 work = layer.flops(x.shape[1:])
 print(f"16 x 16 pixels, 3 channels, 8 filters of 3 x 3: {work:,} FLOP")
@@ -127,12 +127,12 @@ def seconds(function, repetitions=3):
     return min(times)
 
 
-fast = layer.algorithm
 product = seconds(lambda: layer.forward(x), 20)
-y = layer.forward(x).copy()
-layer.algorithm = Direct(layer.windows)
-loops = seconds(lambda: layer.forward(x), 1)
-print(f"largest difference of the outputs: {np.abs(layer.forward(x) - y).max():.0e}")
+y = layer.forward(x)
+padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+slow, expected = Direct(layer.windows), np.empty_like(y)
+loops = seconds(lambda: slow.forward(padded, layer.weight, layer.bias, expected), 1)
+print(f"largest difference of the outputs: {np.abs(y - expected).max():.0e}")
 print(f"loops:   {1e3 * loops:8.2f} ms, {work / loops / 1e9:7.4f} GFLOP/s")
 print(f"product: {1e3 * product:8.2f} ms, {work / product / 1e9:7.4f} GFLOP/s")
 print(f"the product is {loops / product:.0f} times as fast")
@@ -245,19 +245,20 @@ print(f"columns of a batch of 32: {4 * columns_bytes / 1e9:.2f} GB")
 # %% [markdown]
 # They need not exist all at once. Rows of the matrix are output pixels, and each output pixel is
 # computed from its own row. So write out a *block* of rows, multiply it, forget it, and use the
-# same memory for the next block. `minidl/layers/im2col.py` does this; its `BLOCK_BYTES` says how
-# large a block may be, with one row of an image's pixels as the least.
+# same memory for the next block. `minidl/layers/convolution.py` does this, a strip of some rows of
+# an image at a time; `STRIP_BYTES` in `im2col.py` says how large the columns and outputs of a strip
+# may be, with one row of an image's pixels as the least.
 #
 # Small blocks are modest; are they slow? Take the fifth layer, whose images are so small (14 x 14)
 # that a block can be anything from a row of 14 pixels to the whole matrix.
 
 # %%
 N = 8 if SMALL else 96
-layer = Conv2d(C, C, 3, padding=1, generator=generator)
+layer = Conv2d(C, C, 3, padding=1, generator=generator, algorithm="im2col")
 x = generator.standard_normal((N, 14, 14, C), np.float32)
 dy = generator.standard_normal(x.shape, np.float32)
 work = 3 * N * layer.flops(x.shape[1:])  # backward is two more products of the same size
-chosen = im2col.BLOCK_BYTES
+chosen = im2col.STRIP_BYTES
 
 
 def forward_and_backward():
@@ -269,11 +270,10 @@ rates = {kibibytes: 0.0 for kibibytes in (64, 128, 256, 512, 1024, 2048, 4096, 1
 for turn in range(1 if SMALL else 5):
     # Taking turns, there and back, so that a disturbance does not hit one of them alone.
     for kibibytes in reversed(rates) if turn % 2 else rates:
-        im2col.BLOCK_BYTES = kibibytes * 1024
-        layer.algorithm = im2col.Im2col(layer.windows)  # lets go of the last block's memory
+        im2col.STRIP_BYTES = kibibytes * 1024
         rate = work / seconds(forward_and_backward, 2) / 1e9
         rates[kibibytes] = max(rate, rates[kibibytes])
-im2col.BLOCK_BYTES = chosen
+im2col.STRIP_BYTES = chosen
 for kibibytes, rate in rates.items():
     print(f"blocks of {kibibytes:5} KiB: {rate:5.1f} GFLOP/s")
 
@@ -320,12 +320,13 @@ show(figure, "02_block_size")
 #    without?
 # 2. A *transposed* convolution makes small images large. Its forward is one of the three products
 #    on this page. Which one, and what are then its two gradients?
-# 3. `Im2col._gather` writes out patches with `as_strided` and one `copyto`. Why does it name runs
+# 3. `Im2col.spread` writes out patches with `as_strided` and one `copyto`. Why does it name runs
 #    of KW * C numbers instead of single pixels? Replace it by `gather` from this page and measure.
 #
 # ## What to read next
 #
-# `minidl/layers/direct.py`, then `minidl/layers/im2col.py` beside it: the same three methods, and
-# the test that compares them. `minidl/layers/windows.py` for the geometry, which pooling shares
-# (`pool.py`), and `minidl/layers/conv.py`, which is short once the products are elsewhere. The next
+# `minidl/layers/direct.py`, then `minidl/layers/im2col.py`, the three products in
+# `minidl/layers/convolution.py`, and the test that compares them. `minidl/layers/windows.py` for
+# the geometry, which pooling shares (`pool.py`), and `minidl/layers/conv.py`, which is short once
+# the products are elsewhere. (There are faster ways: page 9.) The next
 # page, `03_training_on_collision_events.py`, puts five of these layers to work.

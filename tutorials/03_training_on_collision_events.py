@@ -21,11 +21,11 @@ from minidl.data import Batches, Dataset
 from minidl.optim import Adam
 from minidl.runs.evaluate import run_network
 from minidl.runs.plot import smooth
-from minidl.threads import one_thread_a_rank
+from minidl.threads import use_threads
 from minidl_models import hep
 from minidl_models.hep import evaluation
 
-one_thread_a_rank()
+use_threads(1)
 
 # %% [markdown]
 # ## The problem

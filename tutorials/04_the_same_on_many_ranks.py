@@ -31,11 +31,11 @@ from minidl.parallel import sync
 from minidl.roles import Roles
 from minidl.runs.trace import COLOURS
 from minidl.stopwatch import Stopwatch
-from minidl.threads import one_thread_a_rank
+from minidl.threads import use_threads
 from minidl_models import hep
 
 comm = MPI.COMM_WORLD
-one_thread_a_rank()
+use_threads(1)
 
 
 def say(*words):

@@ -85,9 +85,9 @@ from minidl.optim import SGD
 from minidl.parallel.hybrid import Strategy
 from minidl.roles import Roles
 from minidl.stopwatch import Stopwatch
-from minidl.threads import one_thread_a_rank
+from minidl.threads import use_threads
 
-one_thread_a_rank()
+use_threads(1)
 comm = MPI.COMM_WORLD
 roles = Roles(comm.size, groups=2, servers=1)
 own = np.random.default_rng(comm.rank)  # every rank has other weights and other samples

@@ -74,8 +74,8 @@ def diff(first: RunFolder, second: RunFolder, /, *, json: bool = False) -> None:
     Ends with status 1 if they are different. Many ranks against one that has all their samples:
 
     ```
-    mpiexec -n 2 minidl train hep --data events.h5 --batch-size 4 --iterations 40 --out runs/two
-    minidl train hep --data events.h5 --batch-size 8 --iterations 40 --out runs/one
+    mpiexec -n 2 minidl train hep --data events.h5 --batch-size 4 --algorithm im2col --out runs/two
+    minidl train hep --data events.h5 --batch-size 8 --algorithm im2col --out runs/one
     minidl diff runs/one runs/two
     ```
 

@@ -24,7 +24,7 @@ from ..progress import Progress
 from ..run import Run
 from ..settings import Settings
 from ..tables import counted, virtually
-from ..threads import one_thread_a_rank
+from ..threads import use_threads
 from ..train import Training
 from ..virtual import Virtual
 from ..virtual_training import read_machine, train_on_virtual_ranks
@@ -55,7 +55,7 @@ def train_command(
         For whatever the user can put right; ``AgreedError`` once the ranks talk to each other.
     """
     comm = MPI.COMM_WORLD
-    one_thread_a_rank()
+    use_threads(settings.threads)
     with together(comm):
         module = model.load(name)
         if not settings.data:

@@ -3,11 +3,13 @@
 from .activation import LeakyReLU, ReLU, Sigmoid, Tanh
 from .container import Branches, Residual, Sequential
 from .conv import Conv2d
+from .deconv import ConvTranspose2d
 from .dropout import Dropout
 from .layer import Announce, Layer, Require
 from .linear import Flatten, Linear
 from .norm import BatchNorm2d
 from .pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from .strips import Strips
 
 __all__ = [
     "Announce",
@@ -15,6 +17,7 @@ __all__ = [
     "BatchNorm2d",
     "Branches",
     "Conv2d",
+    "ConvTranspose2d",
     "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
@@ -27,5 +30,6 @@ __all__ = [
     "Residual",
     "Sequential",
     "Sigmoid",
+    "Strips",
     "Tanh",
 ]

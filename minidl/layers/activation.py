@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layer import Announce, Layer, Require
+from .layer import Announce, Layer, Require, Shape
+from .windows import Strip
+from .workspace import workspace
 
 
 class ReLU(Layer):
@@ -35,6 +37,22 @@ class ReLU(Layer):
         y = self._recall()
         dx = dy if self.inplace else self._buffer("dx", dy.shape, dy.dtype)
         return np.multiply(dy, y > 0, out=dx)
+
+    local, down = True, 1
+
+    def start(self, shape: Shape, training: bool) -> None:
+        """Get ready for the strips of an input of this shape."""
+        self._positive = self._buffer("positive", shape, np.bool_)
+
+    def forward_strip(self, x: np.ndarray, strip: Strip) -> np.ndarray:
+        """Write over a strip; keep which of its numbers were positive."""
+        np.greater(x, 0, out=self._positive[strip.images, strip.rows])
+        return np.maximum(x, 0, out=x)
+
+    def backward_strip(self, dy: np.ndarray, strip: Strip) -> np.ndarray:
+        """Compute dx of a strip, in the workspace."""
+        dx = workspace.take("activation", dy.shape, dy.dtype)
+        return np.multiply(dy, self._positive[strip.images, strip.rows], out=dx)
 
 
 class LeakyReLU(Layer):

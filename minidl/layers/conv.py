@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .im2col import Im2col
+from .algorithms import AlgorithmName, choose, named
+from .convolution import Convolution
 from .initialize import he_normal
 from .layer import Announce, Layer, Require, Shape, pair
-from .windows import Windows
+from .windows import Strip, Windows
 
 
 class Conv2d(Layer):
@@ -24,6 +25,8 @@ class Conv2d(Layer):
         One number, or height and width.
     generator : np.random.Generator
         Draws the initial weights.
+    algorithm : str
+        How it is computed: see ``algorithms.py``. The fastest for the shape, unless named.
     input_gradient : bool
         Whether ``backward`` computes ``dx``. A network's first layer can do without: nobody
         uses the gradient of the data.
@@ -40,14 +43,16 @@ class Conv2d(Layer):
         stride: int | tuple[int, int] = 1,
         padding: int | tuple[int, int] = 0,
         generator: np.random.Generator,
+        algorithm: AlgorithmName = "auto",
         input_gradient: bool = True,
         dtype: np.typing.DTypeLike = np.float32,
     ) -> None:
         super().__init__()
         KH, KW = pair(kernel)
         self.windows = Windows((KH, KW), pair(stride), pair(padding))
-        self.algorithm = Im2col(self.windows)
-        self.input_gradient = input_gradient
+        self.algorithm, self.input_gradient = algorithm, input_gradient
+        if algorithm != "auto":
+            named(algorithm, self.windows)  # refuses what cannot be
         self._learn(dtype, weight=(KH, KW, channels, filters), bias=(filters,))
         self.weight, self.bias = self.views(self.parameters).values()
         self.dweight, self.dbias = self.views(self.gradient).values()
@@ -57,32 +62,65 @@ class Conv2d(Layer):
         self, x: np.ndarray, training: bool = True, require: Require | None = None
     ) -> np.ndarray:
         """Compute y[n,i,j,k] = bias[k] + sum over a,b,c of x[n,i*s+a,j*s+b,c] weight[a,b,c,k]."""
-        self._check(x)
-        if require:
-            require(self)
-        padded = self._pad(x)
-        y = self._buffer("y", (len(x), *self.output_shape(x.shape[1:])), x.dtype)
-        self.algorithm.forward(padded, self.weight, self.bias, y)
-        self._saved = padded if training else None
+        self.start(x, training, require)
+        y = self._buffer("y", self.convolution.y_shape, x.dtype)
+        self.convolution.each_strip(
+            lambda strip: self.forward_strip(x, strip, y[strip.images, strip.rows])
+        )
         return y
 
     def backward(self, dy: np.ndarray, announce: Announce | None = None) -> np.ndarray | None:
-        """Send dy back: dbias = sum of dy, dweight = patches' dy, dx = dy weight' on the patches.
+        """Send dy back: dbias = sum of dy, dweight = patches' dy, dx from dy weight'."""
+        x, dx = self.start_back()
+        self.convolution.each_strip(
+            lambda strip: self.backward_strip(x, dy[strip.images, strip.rows], strip, dx)
+        )
+        self.end_back(announce)
+        return dx
 
-        The gradient is announced before ``dx`` is computed, so that its message travels
-        meanwhile.
-        """
-        padded = self._recall()
-        dy = np.ascontiguousarray(dy)
-        np.sum(dy.reshape(-1, dy.shape[3]), axis=0, out=self.dbias)
-        self.algorithm.backward_weight(padded, dy, self.dweight)
+    def start(self, x: np.ndarray, training: bool, require: Require | None) -> None:
+        """Get ready for the strips of a batch."""
+        self._check(x)
+        if require:
+            require(self)
+        y_shape = (len(x), *self.output_shape(x.shape[1:]))
+        algorithm = choose(self.algorithm, self.windows, self.weight.shape, y_shape)
+        self.convolution = Convolution(self.windows, algorithm, self.weight, y_shape)
+        self._saved = x if training else None
+
+    def forward_strip(self, x: np.ndarray, strip: Strip, y: np.ndarray | None = None) -> np.ndarray:
+        """Compute a strip of the output, into ``y`` or the workspace."""
+        part = self.convolution.collect(self.convolution.spread(x, strip), strip)
+        return np.add(part, self.bias, out=part if y is None else y)
+
+    def start_back(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Get ready for the strips of dy; return x, and zeros that dx will be added to."""
+        x = self._recall()
+        self.convolution.start_back()
+        self._dbias = np.zeros((self.convolution.lanes, len(self.bias)), x.dtype)
+        if not self.input_gradient:
+            return x, None
+        dx = self._buffer("dx", x.shape, x.dtype)
+        dx[...] = 0
+        return x, dx
+
+    def backward_strip(
+        self, x: np.ndarray, dy: np.ndarray, strip: Strip, dx: np.ndarray | None
+    ) -> None:
+        """Add what a strip of dy contributes to the gradients."""
+        convolution = self.convolution
+        self._dbias[strip.lane] += dy.reshape(-1, dy.shape[3]).sum(axis=0)
+        spread, dproducts = convolution.spread(x, strip), convolution.collect_back(dy, strip)
+        convolution.add_weight_gradient(spread, dproducts, strip)
+        if dx is not None:
+            convolution.add_input_gradient(dproducts, strip, dx)
+
+    def end_back(self, announce: Announce | None) -> None:
+        """Complete the gradient; it is announced when all strips have contributed."""
+        self._dbias.sum(axis=0, out=self.dbias)
+        self.convolution.end_back(self.dweight)
         if announce:
             announce(self)
-        if not self.input_gradient:
-            return None
-        dx = self._buffer("dx", padded.shape, dy.dtype)
-        self.algorithm.backward_input(dy, self.weight, dx)
-        return self.windows.unpad(dx)
 
     def output_shape(self, shape: Shape) -> Shape:
         """(H, W, C) -> (H', W', K)."""
@@ -100,9 +138,3 @@ class Conv2d(Layer):
                 f"{self.name}: expected {self.weight.dtype} images of shape (N, H, W, {channels}),"
                 f" got {x.dtype} of shape {x.shape}"
             )
-
-    def _pad(self, x: np.ndarray) -> np.ndarray:
-        if self.windows.padding == (0, 0):
-            return np.ascontiguousarray(x)
-        padded = self._buffer("padded", self.windows.padded_shape(x.shape), x.dtype)
-        return self.windows.pad(x, padded, 0)

@@ -7,7 +7,7 @@ upright), and the convolution is one product with the weights::
     columns (pixels, KH*KW*C)  @  weight (KH*KW*C, K)  =  y (pixels, K)
 
 The whole matrix would be KH*KW times the image: 0.46 GB for the second layer of the HEP network
-and a batch of 8. So a block of output rows is written out, multiplied and forgotten.
+and a batch of 8. So ``Conv2d`` has the columns of some rows written out, multiplied and forgotten.
 
 Source: K. Chellapilla, S. Puri and P. Simard, High Performance Convolutional Neural Networks for
 Document Processing (2006), for the idea.
@@ -15,96 +15,87 @@ Document Processing (2006), for the idea.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from .windows import Windows, blocks
+from .layer import Shape
+from .windows import Windows
+from .workspace import workspace
 
-# Of columns. More pixels at a time make for a better product, until they leave the cache: from
-# 1 to 4 MiB the difference is a few per cent, below and far above it is ten and more.
-BLOCK_BYTES = 2 * 1024 * 1024
+# Of columns and outputs. More pixels at a time make for a better product, until they leave the
+# cache.
+STRIP_BYTES = 2 * 1024 * 1024
 
 
 class Im2col:
-    """The three products of a convolution: forward, by the weights, by the input."""
+    """Any kernel, any stride, as an ``Algorithm``."""
+
+    tile = 1
 
     def __init__(self, windows: Windows) -> None:
         self.windows = windows
-        self._columns = np.empty(0, np.float32)
 
-    def forward(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
-        """Write the convolution into ``y``.
+    def strip_pixels(self, weight_shape: Shape, itemsize: int) -> int:
+        """Output pixels that are best computed at a time."""
+        KH, KW, C, K = weight_shape
+        return STRIP_BYTES // ((KH * KW * C + K) * itemsize)
 
-        Shapes: x (N, H, W, C), padded; weight (KH, KW, C, K); bias (K,); y (N, H', W', K).
-        """
-        K = weight.shape[3]
-        for images, rows, columns in self._blocks(x, y.shape):
-            block = y[images, rows].reshape(-1, K)
-            np.matmul(self._gather(x, images, rows, columns), weight.reshape(-1, K), out=block)
-            block += bias
+    def spread_shape(self, weight_shape: Shape, rows: int, columns: int) -> Shape:
+        """(P, tiles, Q) for so many output rows and columns."""
+        KH, KW, C, _ = weight_shape
+        return 1, rows * columns, KH * KW * C
 
-    def backward_weight(self, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
-        """Write the gradient of the weights: y = columns @ weight, so dW = columns' @ dy.
+    def reach(self, rows: int, columns: int) -> tuple[int, int]:
+        """Height and width of the input that so many output rows and columns see."""
+        (KH, KW), (down, right) = self.windows.kernel, self.windows.stride
+        return down * (rows - 1) + KH, right * (columns - 1) + KW
 
-        Shapes: x (N, H, W, C), padded; dy (N, H', W', K); dweight (KH, KW, C, K).
-        """
-        K = dy.shape[3]
-        total = dweight.reshape(-1, K)
-        total[...] = 0
-        part = np.empty_like(total)
-        for images, rows, columns in self._blocks(x, dy.shape):
-            gathered = self._gather(x, images, rows, columns)
-            np.matmul(gathered.T, dy[images, rows].reshape(-1, K), out=part)
-            total += part
+    def prepare(self, weight: np.ndarray) -> np.ndarray:
+        """Write filters as the columns of a matrix: (KH, KW, C, K) -> (1, KH*KW*C, K)."""
+        return weight.reshape(1, -1, weight.shape[3])
 
-    def backward_input(self, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
-        """Write the gradient of the padded input: dcolumns = dy @ W', each added to its pixel.
+    def prepare_back(self, dprepared: np.ndarray, dweight: np.ndarray) -> None:
+        """Transposed: (1, KH*KW*C, K) -> (KH, KW, C, K)."""
+        np.copyto(dweight, dprepared.reshape(dweight.shape))
 
-        A pixel lies in up to KH*KW patches; its gradient is the sum over them ("col2im").
-        Shapes: dy (N, H', W', K); weight (KH, KW, C, K); dx (N, H, W, C), padded.
-        """
-        KH, KW, C, K = weight.shape
-        dx[...] = 0
-        for images, rows, columns in self._blocks(dx, dy.shape):
-            np.matmul(dy[images, rows].reshape(-1, K), weight.reshape(-1, K).T, out=columns)
-            patches = columns.reshape(-1, rows.stop - rows.start, dy.shape[2], KH, KW, C)
-            for row, column in self.windows.offsets():
-                pixels = self.windows.take(dx[images], (row, column), rows, dy.shape[2])
-                pixels += patches[:, :, :, row, column]
-
-    def _blocks(
-        self, x: np.ndarray, y_shape: tuple[int, ...]
-    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        """Cut the output into blocks; with each, memory for its columns (pixels, KH*KW*C)."""
-        N, H, W, _ = y_shape
-        KH, KW = self.windows.kernel
-        width = KH * KW * x.shape[3]
-        for images, rows in blocks(N, H, W * width * x.itemsize, BLOCK_BYTES):
-            pixels = (images.stop - images.start) * (rows.stop - rows.start) * W
-            if self._columns.size < pixels * width or self._columns.dtype != x.dtype:
-                self._columns = np.empty(pixels * width, x.dtype)
-            yield images, rows, self._columns[: pixels * width].reshape(pixels, width)
-
-    def _gather(self, x: np.ndarray, images: slice, rows: slice, columns: np.ndarray) -> np.ndarray:
-        """Write out the patches of one block of output pixels.
+    def spread(self, slab: np.ndarray) -> np.ndarray:
+        """Write out the patch of every output pixel: (N, h, w, C) -> (1, pixels, KH*KW*C).
 
         In memory a patch is KH runs, each of KW pixels with all their channels. The view names
         them with overlapping strides; the copy moves whole runs.
         """
-        KH, KW = self.windows.kernel
-        (down, right), C = self.windows.stride, x.shape[3]
+        (KH, KW), (down, right) = self.windows.kernel, self.windows.stride
+        N, height, width, C = slab.shape
+        rows, columns = (height - KH) // down + 1, (width - KW) // right + 1
         # With a single channel, even a contiguous array may have any number for its last stride.
-        (image, row, pixel, _), number = x.strides, x.itemsize
-        block = x[images, rows.start * down :]
-        n, r = images.stop - images.start, rows.stop - rows.start
-        w = columns.shape[0] // (n * r)
+        (image, row, pixel, _), number = slab.strides, slab.itemsize
         runs = as_strided(
-            block,
-            shape=(n, r, w, KH, KW * C),
-            strides=(image, row * down, pixel * right, row, number),
+            slab,
+            (N, rows, columns, KH, KW * C),
+            (image, down * row, right * pixel, row, number),
             writeable=False,
         )
-        np.copyto(columns.reshape(runs.shape), runs)
-        return columns
+        spread = workspace.take("spread", runs.shape, slab.dtype)
+        np.copyto(spread, runs)
+        return spread.reshape(1, N * rows * columns, -1)
+
+    def spread_back(self, dspread: np.ndarray, shape: Shape) -> np.ndarray:
+        """Transposed: a pixel's gradient is the sum over the patches it lies in ("col2im")."""
+        (KH, KW), (down, right) = self.windows.kernel, self.windows.stride
+        N, height, width, C = shape
+        rows, columns = (height - KH) // down + 1, (width - KW) // right + 1
+        patches = dspread.reshape(N, rows, columns, KH, KW, C)
+        dslab = workspace.take("dslab", shape, dspread.dtype)
+        dslab[...] = 0
+        for row, column in self.windows.offsets():
+            pixels = self.windows.take(dslab, (row, column), slice(0, rows), columns)
+            pixels += patches[:, :, :, row, column]
+        return dslab
+
+    def collect(self, products: np.ndarray, shape: Shape) -> np.ndarray:
+        """Every product is a pixel: (1, pixels, K) -> (N, rows, columns, K)."""
+        return products.reshape(shape)
+
+    def collect_back(self, dy: np.ndarray) -> np.ndarray:
+        """Transposed: (N, rows, columns, K) -> (1, pixels, K)."""
+        return dy.reshape(1, -1, dy.shape[3])

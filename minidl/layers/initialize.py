@@ -7,7 +7,7 @@ number of inputs (fan-in); a ReLU, which drops half of it, needs twice that.
 import numpy as np
 
 
-def he_normal(weight: np.ndarray, fan_in: int, generator: np.random.Generator) -> None:
+def he_normal(weight: np.ndarray, fan_in: float, generator: np.random.Generator) -> None:
     """Fill ``weight`` in place: normal, variance 2 / fan_in. For layers before a ReLU.
 
     Source: K. He et al., Delving Deep into Rectifiers (ICCV 2015), section 2.2.

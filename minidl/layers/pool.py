@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from .layer import Announce, Layer, Require, Shape, pair
-from .windows import Windows, blocks
+from .windows import Strip, Windows, blocks
+from .workspace import workspace
 
 BLOCK_BYTES = 256 * 1024  # of input that is worked on at a time, to stay in the cache
 
@@ -76,38 +77,76 @@ class MaxPool2d(_Pool2d):
     ) -> np.ndarray:
         """Compute y = max over a, b of x[i*s+a, j*s+b], and remember which (a, b) won."""
         padded = self._pad(x, -np.inf)
-        y = self._buffer("y", (len(x), *self.output_shape(x.shape[1:])), x.dtype)
-        number = np.min_scalar_type(np.prod(self.windows.kernel) - 1)
-        winner = self._buffer("winner", y.shape, number)
+        self.start(x.shape, training)
+        y = self._buffer("y", self._winner.shape, x.dtype)
         for images, rows in self._strips(padded, y.shape):
-            best, won = y[images, rows], winner[images, rows]
-            won[...] = 0
-            for place, offset in enumerate(self.windows.offsets()):
-                seen = self.windows.take(padded[images], offset, rows, y.shape[2])
-                if place == 0:
-                    best[...] = seen
-                    continue
-                if training:
-                    # Later places have larger numbers: the last one to be strictly greater won.
-                    np.maximum(won, (seen > best) * number.type(place), out=won)
-                np.maximum(best, seen, out=best)
-        self._saved = (x.shape, winner) if training else None
+            self._choose(padded[images], rows, y[images, rows], self._winner[images, rows])
         return y
 
     def backward(self, dy: np.ndarray, announce: Announce | None = None) -> np.ndarray:
         """Give each dy to the pixel that won its window; the others get nothing."""
-        shape, winner = self._recall()
+        shape = self._recall()
         dx = self._start_dx(shape, dy.dtype)
-        tiles = self._tiles(shape)
         for images, rows in self._strips(dx, dy.shape):
-            for place, offset in enumerate(self.windows.offsets()):
-                pixels = self.windows.take(dx[images], offset, rows, dy.shape[2])
-                won = winner[images, rows] == place
-                if tiles:
-                    np.multiply(dy[images, rows], won, out=pixels)
-                else:
-                    pixels += dy[images, rows] * won
+            self._give(dy[images, rows], self._winner[images, rows], dx[images], rows)
         return self.windows.unpad(dx)
+
+    @property
+    def local(self) -> bool:
+        """Whether windows neither overlap nor are padded, as ``Strips`` needs them."""
+        return self.windows.stride == self.windows.kernel and self.windows.padding == (0, 0)
+
+    @property
+    def down(self) -> int:
+        """Input rows of an output row."""
+        return self.windows.stride[0]
+
+    def start(self, shape: Shape, training: bool) -> None:
+        """Get ready for the strips of an input of this shape."""
+        self._training = training
+        number = np.min_scalar_type(np.prod(self.windows.kernel) - 1)
+        self._winner = self._buffer("winner", (shape[0], *self.output_shape(shape[1:])), number)
+        self._saved = shape if training else None
+
+    def forward_strip(self, x: np.ndarray, strip: Strip) -> np.ndarray:
+        """Compute the output of a strip, in the workspace."""
+        won = self._winner[strip.images, strip.narrowed(self.down).rows]
+        y = workspace.take("pooled", won.shape, x.dtype)
+        self._choose(x, slice(0, won.shape[1]), y, won)
+        return y
+
+    def backward_strip(self, dy: np.ndarray, strip: Strip) -> np.ndarray:
+        """Compute dx of a strip, in the workspace."""
+        assert self._saved is not None
+        _, _, W, C = self._saved
+        won = self._winner[strip.images, strip.narrowed(self.down).rows]
+        dx = workspace.take("dx", (strip.size, strip.height, W, C), dy.dtype)
+        if not self._tiles(dx.shape):
+            dx[...] = 0
+        self._give(dy, won, dx, slice(0, won.shape[1]))
+        return dx
+
+    def _choose(self, x: np.ndarray, rows: slice, best: np.ndarray, won: np.ndarray) -> None:
+        """Write for the windows in ``rows`` the largest number, and its place in the window."""
+        for place, offset in enumerate(self.windows.offsets()):
+            seen = self.windows.take(x, offset, rows, best.shape[2])
+            if place == 0:
+                best[...] = seen
+                won[...] = 0
+                continue
+            if self._training:
+                # Later places have larger numbers: the last one to be strictly greater won.
+                np.maximum(won, (seen > best) * won.dtype.type(place), out=won)
+            np.maximum(best, seen, out=best)
+
+    def _give(self, dy: np.ndarray, won: np.ndarray, dx: np.ndarray, rows: slice) -> None:
+        """Write, or add where windows overlap, dy to the winners of the windows in ``rows``."""
+        for place, offset in enumerate(self.windows.offsets()):
+            pixels = self.windows.take(dx, offset, rows, dy.shape[2])
+            if self.local:
+                np.multiply(dy, won == place, out=pixels)
+            else:
+                pixels += dy * (won == place)
 
 
 class AvgPool2d(_Pool2d):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from .layer import Shape
+from .workspace import workspace
 
 
 class Windows:
@@ -77,6 +79,64 @@ class Windows:
         """Shape of a batch ``shape`` (N, H, W, C) once it is padded."""
         N, H, W, C = shape
         return N, H + 2 * self.padding[0], W + 2 * self.padding[1], C
+
+    def cut(self, x: np.ndarray, strip: Strip, shape: tuple[int, int]) -> np.ndarray:
+        """Copy what a strip's windows see, of an image that is not padded: zeros around it.
+
+        Shapes: x (N, H, W, C) -> (n, *shape, C), in the workspace.
+        """
+        slab = workspace.take("slab", (strip.size, *shape, x.shape[3]), x.dtype)
+        (rows, columns), (from_rows, from_columns) = self._inside(x.shape, strip, shape)
+        slab[:, rows, columns] = x[strip.images, from_rows, from_columns]
+        slab[:, : rows.start] = 0
+        slab[:, rows.stop :] = 0
+        slab[:, rows, : columns.start] = 0
+        slab[:, rows, columns.stop :] = 0
+        return slab
+
+    def add(self, slab: np.ndarray, x: np.ndarray, strip: Strip) -> None:
+        """Add a slab where it was cut from: the transpose of ``cut``."""
+        (rows, columns), (to_rows, to_columns) = self._inside(x.shape, strip, slab.shape[1:3])
+        x[strip.images, to_rows, to_columns] += slab[:, rows, columns]
+
+    def _inside(self, image: Shape, strip: Strip, shape: Shape) -> tuple[list[slice], list[slice]]:
+        """Which rows and columns of a slab are the image's, and which of the image's they are."""
+        starts = (strip.rows.start * self.stride[0] - self.padding[0], -self.padding[1])
+        inside, places = [], []
+        for start, length, size in zip(starts, shape, image[1:3], strict=True):
+            low = min(max(start, 0), size)
+            high = min(max(start + length, low), size)
+            inside.append(slice(low - start, high - start))
+            places.append(slice(low, high))
+        return inside, places
+
+
+class Strip(NamedTuple):
+    """Some rows of an image, or several whole images.
+
+    Parameters
+    ----------
+    lane : int
+        Strips of one lane follow each other; those of different lanes may be worked on at once.
+    """
+
+    images: slice
+    rows: slice
+    lane: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of images."""
+        return self.images.stop - self.images.start
+
+    @property
+    def height(self) -> int:
+        """Number of rows in each."""
+        return self.rows.stop - self.rows.start
+
+    def narrowed(self, down: int) -> Strip:
+        """What windows of ``down`` rows make of it; a rest at the lower edge makes nothing."""
+        return self._replace(rows=slice(self.rows.start // down, self.rows.stop // down))
 
 
 def blocks(images: int, rows: int, row_bytes: int, limit: int) -> Iterator[tuple[slice, slice]]:

@@ -22,9 +22,13 @@ the learning rate is large. So (2) tells growth from another update: a growing d
 the bound near it, a wrong update far outside. Runs that have grown apart are called different,
 since no bound says that they are not, with the update at which it showed.
 
-As measured on the HEP network with 8 or 16 samples an update, in parts of the bound: 2 ranks and
-accumulated passes differ from one rank after 40 updates by 0.001 to 0.002; after 320 or 400 by
-0.001 to 0.6 (Adam), by 0.001 to 1,000 (SGD, most where the learning rate is large). Losses
+Winograd's convolutions (``--algorithm``) round as little, beside a gradient's largest numbers. But
+where im2col adds zeros, they add numbers that only cancel, and Adam makes a full step of whatever
+is left: compare ranks with ``--algorithm im2col``.
+
+As measured with that on the HEP network with 8 or 16 samples an update, in parts of the bound: 2
+ranks and accumulated passes differ from one rank after 40 updates by 0.001 to 0.002; after 320 or
+400 by 0.001 to 0.6 (Adam), by 0.001 to 1,000 (SGD, most where the learning rate is large). Losses
 that grew apart were first seen outside the bound by a factor of up to 7. Learning rates 1 % apart
 differ after 40 updates by 200 (Adam) and 700 (SGD), and the second losses by 13 and more; a mean of
 means over a short batch differs in the next loss by 50 (SGD) and 100 (Adam).

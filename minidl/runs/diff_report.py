@@ -102,7 +102,8 @@ def _reasons(a: PastRun, difference: Difference) -> Iterator[str]:
             yield "They are so short, or so alike, that it does not show beyond rounding."
     elif parting and not parting.sudden:
         yield (
-            "No update stands out; rounding that training amplifies looks like this. Runs of "
+            "No update stands out; rounding that training amplifies looks like this (--algorithm "
+            "im2col rounds the least). Runs of "
             f"--iterations {parting.update - 1} should be equal up to summation order."
         )
     elif not difference.causes:

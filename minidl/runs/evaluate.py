@@ -16,7 +16,7 @@ from ..data import Batches, Dataset, prepared, read_ahead
 from ..errors import UserError
 from ..layers import Layer
 from ..run import read_settings
-from ..threads import one_thread_a_rank
+from ..threads import use_threads
 
 BATCH = 64  # samples at a time; any number gives the same outputs
 
@@ -29,7 +29,7 @@ def evaluate_run(folder: Path, data: Sequence[Path], as_json: bool, console: Con
     UserError
         If the run, its checkpoint or the data cannot be used.
     """
-    one_thread_a_rank()
+    use_threads(1)
     settings = read_settings(folder)
     name = settings.get("model")
     if not isinstance(name, str):

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ..record import load
 from ..tables import plain_table
-from ..threads import one_thread_a_rank
+from ..threads import use_threads
 from .diff_report import plain
 from .past import PastRun, read_run
 from .replay import LossDifference, Replay, replay
@@ -28,7 +28,7 @@ def print_replay(folder: Path, as_json: bool, console: Console) -> bool:
     UserError
         If it is not the folder of a finished run, or cannot be replayed.
     """
-    one_thread_a_rank()
+    use_threads(1)
     recorded, run, start = load(folder), read_run(folder), time.perf_counter()
     with console.status("replaying") as status:
         result = replay(

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..data import Batches, Dataset, prepared_in_parts
 from ..layers import Layer
+from ..layers.algorithms import use_algorithm
 from ..objective import Batch, Objective
 from ..parallel.served import ServedLayer
 from ..roles import Roles
@@ -41,6 +42,7 @@ class Rerun:
         self.network: Layer = module.network(
             shape, np.random.default_rng(settings.seed), **settings.network_options()
         )
+        use_algorithm(self.network, settings.algorithm)
         self.objective = Objective(self.network, module.loss, settings.clip)
         schedule = settings.schedule_for(self.iterations * roles.groups, roles.group_size)
         make_optimizer = settings.optimizer_for(schedule, roles.groups)

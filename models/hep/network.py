@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.errors import UserError
-from minidl.layers import Conv2d, GlobalAvgPool2d, Layer, Linear, MaxPool2d, ReLU, Sequential
+from minidl.layers import (
+    Conv2d,
+    GlobalAvgPool2d,
+    Layer,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Strips,
+)
 
 
 def network(
@@ -51,20 +60,11 @@ def network(
 
     # ReLU and maximum commute: pooling first gives the same numbers with a quarter of the work.
     return Sequential(
-        conv1=conv(channels, first=True),
-        pool1=MaxPool2d(2),
-        relu1=ReLU(inplace=True),
-        conv2=conv(width),
-        pool2=MaxPool2d(2),
-        relu2=ReLU(inplace=True),
-        conv3=conv(width),
-        pool3=MaxPool2d(2),
-        relu3=ReLU(inplace=True),
-        conv4=conv(width),
-        pool4=MaxPool2d(2),
-        relu4=ReLU(inplace=True),
-        conv5=conv(width),
-        relu5=ReLU(inplace=True),
+        Strips(conv1=conv(channels, first=True), pool1=MaxPool2d(2), relu1=ReLU()),
+        Strips(conv2=conv(width), pool2=MaxPool2d(2), relu2=ReLU()),
+        Strips(conv3=conv(width), pool3=MaxPool2d(2), relu3=ReLU()),
+        Strips(conv4=conv(width), pool4=MaxPool2d(2), relu4=ReLU()),
+        Strips(conv5=conv(width), relu5=ReLU()),
         mean=GlobalAvgPool2d(),
         linear=Linear(width, 2, generator=generator, dtype=dtype),
     )

@@ -5,7 +5,8 @@ random parameters each time.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import suppress
+from typing import NamedTuple, get_args
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from minidl.layers import (
     BatchNorm2d,
     Branches,
     Conv2d,
+    ConvTranspose2d,
     Dropout,
     Flatten,
     GlobalAvgPool2d,
@@ -26,8 +28,10 @@ from minidl.layers import (
     Residual,
     Sequential,
     Sigmoid,
+    Strips,
     Tanh,
 )
+from minidl.layers.algorithms import AlgorithmName, choose
 
 
 class Case(NamedTuple):
@@ -128,6 +132,65 @@ def convolutions(draw):
 
 
 @st.composite
+def fitting_algorithms(draw, windows):
+    """An algorithm by name that can take such windows."""
+    names = []
+    for name in get_args(AlgorithmName):
+        with suppress(ValueError):
+            choose(name, windows, (*windows.kernel, 1, 1), (1, 4, 4, 1))
+            names.append(name)
+    return draw(st.sampled_from(names))
+
+
+@st.composite
+def algorithms(draw, base):
+    """The cases of a convolution, by any algorithm that can take them."""
+    case = draw(base)
+    name = draw(fitting_algorithms(case.build().windows))
+
+    def make(generator, dtype):
+        layer = case.make(generator, dtype)
+        layer.algorithm = name
+        return layer
+
+    return case._replace(make=make)
+
+
+@st.composite
+def deconvolutions(draw):
+    g, channels, filters = draw(geometries()), draw(few), draw(few)
+    more = tuple(draw(st.integers(0, s - 1)) for s in g.stride)
+    arguments = {**g.arguments, "output_padding": more}
+    # What comes out has to have at least a pixel.
+    image = tuple(
+        n + -(-max(0, 2 * p - k + 1) // s)
+        for n, p, k, s in zip(g.image, g.padding, g.kernel, g.stride, strict=True)
+    )
+
+    def make(generator, dtype):
+        return ConvTranspose2d(
+            channels, filters, g.kernel, generator=generator, dtype=dtype, **arguments
+        )
+
+    return Case(make, (draw(few), *image, channels), draw(seeds))
+
+
+@st.composite
+def strips(draw):
+    """A convolution with what may follow it."""
+    case = draw(algorithms(convolutions()))
+    height, width, _ = case.build().output_shape(case.shape[1:])
+    pool = draw(st.tuples(st.integers(1, min(3, height)), st.integers(1, min(3, width))))
+    rest = draw(st.sampled_from(["", "pool", "relu", "pool relu", "relu pool"])).split()
+
+    def make(generator, dtype):
+        made = {"pool": MaxPool2d(pool), "relu": ReLU(inplace=True)}
+        return Strips(conv=case.make(generator, dtype), **{name: made[name] for name in rest})
+
+    return case._replace(make=make)
+
+
+@st.composite
 def poolings(draw, kind):
     g = draw(geometries(pooling=True))
     shape = (draw(few), *g.image, draw(few))
@@ -191,7 +254,9 @@ def residual(channels, generator, dtype):
 
 
 LAYERS = {
-    "convolution": convolutions(),
+    "convolution": algorithms(convolutions()),
+    "transposed convolution": algorithms(deconvolutions()),
+    "strips": strips(),
     "max pooling": poolings(MaxPool2d),
     "average pooling": poolings(AvgPool2d),
     "linear": linears(),

@@ -1,4 +1,4 @@
-"""Convolution: the fast one is the textbook's, whatever the geometry and the size of its blocks."""
+"""Convolution: every algorithm is the textbook's, whatever the geometry and the size of strips."""
 
 from unittest import mock
 
@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from layers.strategies import convolutions
+from layers.strategies import algorithms, convolutions, deconvolutions
 
-from minidl.layers import Conv2d, im2col
+from minidl.layers import Conv2d
+from minidl.layers.algorithms import choose
 from minidl.layers.direct import Direct
+from minidl.layers.im2col import Im2col
 from minidl.layers.windows import blocks
+from minidl.layers.winograd import Winograd
 
 
 def everything(layer, case):
@@ -20,28 +23,61 @@ def everything(layer, case):
     return y.copy(), layer.dweight.copy(), layer.dbias.copy(), dx.copy()
 
 
-@given(case=convolutions())
+def by_plain_loops(layer, case):
+    """The same of a ``Conv2d``, by its definition."""
+    x, direct = case.batch(), Direct(layer.windows)
+    padded = layer.windows.pad(x, np.empty(layer.windows.padded_shape(x.shape)), 0)
+    y = np.empty((len(x), *layer.output_shape(x.shape[1:])))
+    direct.forward(padded, layer.weight, layer.bias, y)
+    dy, dweight, dx = case.upstream(y), np.empty_like(layer.weight), np.empty_like(padded)
+    direct.backward_weight(padded, dy, dweight)
+    direct.backward_input(dy, layer.weight, dx)
+    return y, dweight, dy.sum(axis=(0, 1, 2)), layer.windows.unpad(dx)
+
+
+@given(case=algorithms(convolutions()))
 def test_matrix_products_agree_with_plain_loops(case):
-    fast, plain = case.build(), case.build()
-    plain.algorithm = Direct(plain.windows)
-    for found, expected in zip(everything(fast, case), everything(plain, case), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
-
-
-@given(case=convolutions(), block=st.integers(1, 20))
-def test_the_size_of_blocks_changes_nothing(case, block):
-    """Blocks of one row, of several, of several images; the last ones shorter."""
-    expected = everything(case.build(), case)
     layer = case.build()
-    _, columns, _ = layer.output_shape(case.shape[1:])
-    KH, KW, C, _ = layer.weight.shape
-    row_bytes = columns * KH * KW * C * layer.weight.itemsize
-    with mock.patch.object(im2col, "BLOCK_BYTES", block * row_bytes):
-        for found, whole in zip(everything(layer, case), expected, strict=True):
-            np.testing.assert_allclose(found, whole, rtol=1e-12, atol=1e-12)
+    expected = by_plain_loops(layer, case)
+    for found, plain in zip(everything(layer, case), expected, strict=True):
+        np.testing.assert_allclose(found, plain, rtol=1e-11, atol=1e-11)
 
 
-@given(case=convolutions())
+@given(case=algorithms(deconvolutions()))
+def test_a_transposed_convolution_is_what_its_name_says(case):
+    """<A x, dy> = <x, A' dy>, A' being a convolution by the same weights."""
+    layer = case.build()
+    layer.bias[...] = 0
+    y = layer.forward(case.batch()).copy()
+    dy = case.upstream(y)
+    KH, KW, K, C = layer.weight.shape
+    windows = layer.windows
+    convolution = Conv2d(
+        K, C, (KH, KW), stride=windows.stride, padding=windows.padding,
+        generator=np.random.default_rng(0), dtype=np.float64, algorithm="im2col",
+    )  # fmt: skip
+    convolution.weight[...] = layer.weight
+    x = case.batch()
+    convolved = convolution.forward(dy).copy()
+    assert np.vdot(y, dy) == pytest.approx(np.vdot(x, convolved), rel=1e-10, abs=1e-10)
+    np.testing.assert_allclose(convolution.backward(x), y, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(layer.backward(dy), convolved, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(layer.dweight, convolution.dweight, rtol=1e-11, atol=1e-11)
+
+
+@given(case=algorithms(convolutions()), pixels=st.integers(1, 60))
+def test_the_size_of_strips_changes_nothing(case, pixels):
+    """Strips of one row, of several, of several images; the last ones shorter."""
+    expected = everything(case.build(), case)
+    with (
+        mock.patch.object(Im2col, "strip_pixels", lambda *_: pixels),
+        mock.patch.object(Winograd, "strip_pixels", lambda *_: pixels),
+    ):
+        for found, whole in zip(everything(case.build(), case), expected, strict=True):
+            np.testing.assert_allclose(found, whole, rtol=1e-11, atol=1e-11)
+
+
+@given(case=algorithms(convolutions()))
 def test_backward_is_the_adjoint_of_forward(case):
     """<A x, y> = <x, A' y> for all x and y, and the same for the weights."""
     layer = case.build()
@@ -54,7 +90,7 @@ def test_backward_is_the_adjoint_of_forward(case):
     assert np.vdot(layer.weight, layer.dweight) == pytest.approx(np.vdot(Ax, y), abs=1e-10)
 
 
-@given(case=convolutions())
+@given(case=algorithms(convolutions()))
 def test_a_first_layer_may_skip_dx_and_learns_the_same(case):
     layer, first = case.build(), case.build()
     first.input_gradient = False
@@ -76,16 +112,38 @@ def test_a_convolution_worked_out_by_hand():
     np.testing.assert_array_equal(layer.dbias, [4])
 
 
-@given(case=convolutions())
-def test_the_gradient_is_announced_before_dx_is_computed(case):
-    layer = case.build()
+@given(case=algorithms(convolutions()))
+def test_the_gradient_is_announced_once_and_complete(case):
+    layer, announced = case.build(), []
     y = layer.forward(case.batch())
-    events = []
-    with mock.patch.object(
-        layer.algorithm, "backward_input", side_effect=lambda *arrays: events.append("dx")
-    ):
-        layer.backward(case.upstream(y), lambda leaf: events.append("announced"))
-    assert events == ["announced", "dx"]
+    layer.backward(case.upstream(y), lambda leaf: announced.append((leaf, leaf.gradient.copy())))
+    ((leaf, gradient),) = announced
+    assert leaf is layer
+    np.testing.assert_array_equal(gradient, layer.gradient)
+
+
+def test_an_algorithm_is_chosen_by_shape_unless_named():
+    def chosen(channels, filters, size, **named):
+        layer = Conv2d(channels, filters, 3, padding=1, generator=np.random.default_rng(0), **named)
+        y_shape = (1, size, size, filters)
+        return choose(layer.algorithm, layer.windows, layer.weight.shape, y_shape)
+
+    assert isinstance(chosen(3, 128, 224), Im2col)
+    assert chosen(128, 128, 112).tile == 4
+    assert isinstance(chosen(128, 128, 112, algorithm="im2col"), Im2col)
+    assert chosen(128, 128, 112, algorithm="winograd2").tile == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "message"),
+    [
+        ("fourier", 3, "no algorithm 'fourier'; there are auto, im2col, winograd2, winograd4"),
+        ("winograd4", (3, 5), r"winograd4 takes square kernels .* not \(3, 5\)"),
+    ],
+)
+def test_an_algorithm_that_cannot_be_is_refused(name, kernel, message):
+    with pytest.raises(ValueError, match=message):
+        Conv2d(3, 2, kernel, generator=np.random.default_rng(0), algorithm=name)
 
 
 def test_images_of_one_channel_may_have_come_channel_first():

@@ -9,7 +9,16 @@ from layers.strategies import LAYERS, layouts, parts
 from minidl.gradients.gradcheck import check_layer
 
 every_layer = pytest.mark.parametrize("kind", LAYERS)
-LEARNING = {"convolution", "linear", "batch norm", "sequence", "branches", "residual"}
+LEARNING = {
+    "convolution",
+    "transposed convolution",
+    "strips",
+    "linear",
+    "batch norm",
+    "sequence",
+    "branches",
+    "residual",
+}
 DIFFERENT_IN_INFERENCE = {"dropout", "batch norm", "sequence"}
 
 
