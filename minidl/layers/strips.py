@@ -4,7 +4,7 @@ After a convolution come layers to which every pixel, or every window of pixels,
 own: pooling, an activation. Layer after layer, each would write a map of the whole batch to memory
 and the next one read it back; the first map of the HEP network is 205 MB. But some rows of it are
 enough to pool them. So a strip of a few rows goes through all layers while it is in the cache, and
-then the next strip. Backward likewise. The numbers are the same, to the bit.
+then the next strip. Backward likewise. The numbers are the same, but for the order of some sums.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Strips: the numbers of the same layers one after the other, to the bit, on any threads."""
+"""Strips: the numbers of the same layers one after the other; the same bits on any threads."""
 
 import numpy as np
 import pytest
