@@ -35,6 +35,9 @@ class Im2col:
     def __init__(self, windows: Windows) -> None:
         self.windows = windows
 
+    def __str__(self) -> str:
+        return "im2col"
+
     def strip_pixels(self, weight_shape: Shape, itemsize: int) -> int:
         """Output pixels that are best computed at a time."""
         KH, KW, C, K = weight_shape

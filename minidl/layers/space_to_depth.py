@@ -31,6 +31,9 @@ class SpaceToDepth:
     def __init__(self, stride: tuple[int, int], inner: Algorithm) -> None:
         self.stride, self.inner, self.tile = stride, inner, inner.tile
 
+    def __str__(self) -> str:
+        return f"depth+{self.inner}"
+
     def strip_pixels(self, weight_shape: Shape, itemsize: int) -> int:
         """How many output pixels are best computed at a time."""
         return self.inner.strip_pixels(deep_kernel(weight_shape, self.stride), itemsize)

@@ -43,6 +43,9 @@ class Winograd:
     def __init__(self, m: int, r: int) -> None:
         self.tile, self.r, self.n = m, r, m + r - 1
 
+    def __str__(self) -> str:
+        return f"winograd{self.tile}"
+
     def strip_pixels(self, weight_shape: Shape, itemsize: int) -> int:
         """How many output pixels are best computed at a time."""
         _, _, C, K = weight_shape
