@@ -9,7 +9,8 @@ import numpy as np
 from rich.console import Console
 
 from .errors import UserError
-from .layers import Layer
+from .layers import Conv2d, ConvTranspose2d, Layer
+from .layers.algorithms import choose
 from .layers.layer import Shape
 from .tables import plain_table, size_text, times
 
@@ -19,6 +20,7 @@ class Row(NamedTuple):
 
     name: str
     kind: str
+    algorithm: str  # of a convolution
     output: Shape
     parameters: int
     message: int  # bytes
@@ -29,7 +31,7 @@ class Row(NamedTuple):
 def print_summary(
     module: ModuleType, shape: tuple[int, int, int], width: int | None, console: Console
 ) -> None:
-    """Print a model's layers in forward order: shapes, parameters, messages, operations.
+    """Print a model's layers in forward order: algorithms, shapes, parameters, operations.
 
     Parameters
     ----------
@@ -47,16 +49,18 @@ def print_summary(
     """
     rows = summarize(build(module, shape, width, np.float32), shape)
     table = plain_table(
-        "layer", "kind", "output",
-        ">parameters", ">message\nbytes", ">forward\nMFLOP", ">training\nMFLOP",
+        "layer", "kind", "algorithm", "output",
+        ">parameters", ">forward\nMFLOP", ">training\nMFLOP",
     )  # fmt: skip
     for row in rows:
-        table.add_row(row.name, row.kind, times(row.output), *figures(*row[3:]))
+        work = figures(row.parameters, row.forward, row.training)
+        table.add_row(row.name, row.kind, row.algorithm, times(row.output), *work)
+    parameters, message, forward, training = (
+        sum(column) for column in zip(*(row[4:] for row in rows), strict=True)
+    )
     table.add_section()
-    total = [sum(column) for column in zip(*(row[3:] for row in rows), strict=True)]
-    table.add_row("sum", "", "", *figures(*total))
+    table.add_row("sum", "", "", "", *figures(parameters, forward, training))
     console.print(table)
-    parameters, message, forward, training = total
     messages = sum(row.parameters > 0 for row in rows)
     console.print(
         f"\n{parameters:,} parameters, {size_text(message)} in {messages} messages; an image "
@@ -67,10 +71,10 @@ def print_summary(
     )
 
 
-def figures(parameters: int, message: int, forward: int, training: int) -> list[str]:
+def figures(parameters: int, forward: int, training: int) -> list[str]:
     """Write a row's numbers; what a layer does not have stays blank."""
-    counts = [f"{count:,}" if count else "" for count in (parameters, message)]
-    return counts + [f"{work / 1e6:,.1f}" if work else "" for work in (forward, training)]
+    work = [f"{work / 1e6:,.1f}" if work else "" for work in (forward, training)]
+    return [f"{parameters:,}" if parameters else "", *work]
 
 
 def summarize(network: Layer, shape: Shape) -> list[Row]:
@@ -79,6 +83,7 @@ def summarize(network: Layer, shape: Shape) -> list[Row]:
         Row(
             leaf.name,
             kind(leaf),
+            algorithm(leaf, entering, output),
             output,
             leaf.parameters.size,
             leaf.gradient.nbytes,
@@ -109,6 +114,15 @@ def kind(layer: Layer) -> str:
     down, right = windows.stride
     stride = f"{down}" if down == right else times(windows.stride)
     return f"{name} {times(windows.kernel)}" + (f" /{stride}" if stride != "1" else "")
+
+
+def algorithm(layer: Layer, entering: Shape, output: Shape) -> str:
+    """Name what computes a convolution of this shape; nothing for other layers."""
+    if not isinstance(layer, Conv2d | ConvTranspose2d):
+        return ""
+    # A transposed convolution is computed as the one that takes its output to its input.
+    y_shape = entering if isinstance(layer, ConvTranspose2d) else output
+    return str(choose(layer.algorithm, layer.windows, layer.weight.shape, (1, *y_shape)))
 
 
 def build(
