@@ -1,6 +1,8 @@
 """Optimisers in closed form, on one flat vector; schedules by their values."""
 
 import math
+import tracemalloc
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl.optim import (
+    PIECE,
     SGD,
     Adam,
     constant,
@@ -108,6 +111,33 @@ def test_one_optimiser_a_layer_is_one_for_all(kind, options, seed, cut):
     front = after(kind(start[:cut].copy(), 0.1, **options), *gradients[:, :cut])
     back = after(kind(start[cut:].copy(), 0.1, **options), *gradients[:, cut:])
     np.testing.assert_allclose(np.concatenate([front, back]), whole, rtol=1e-13)
+
+
+@every_optimiser
+@given(size=st.integers(1, 40), piece=st.integers(1, 50), seed=st.integers(0, 2**32 - 1))
+def test_an_update_does_not_depend_on_the_size_of_the_pieces(kind, options, size, piece, seed):
+    generator = np.random.default_rng(seed)
+    start = generator.standard_normal(size, np.float32)
+    gradients = generator.standard_normal((3, size), np.float32)
+    whole = kind(start.copy(), 0.1, **options)
+    after(whole, *gradients)
+    with patch("minidl.optim.PIECE", piece):
+        cut = kind(start.copy(), 0.1, **options)
+        after(cut, *gradients)
+    np.testing.assert_array_equal(cut.parameters, whole.parameters)
+    for name, values in whole.state.items():
+        np.testing.assert_array_equal(cut.state[name], values)
+
+
+@every_optimiser
+def test_an_update_of_a_large_layer_takes_no_memory(kind, options):
+    parameters, gradient = np.zeros((2, 20 * PIECE), np.float32)
+    optimiser = kind(parameters, 0.1, **options)
+    tracemalloc.start()
+    optimiser.step(gradient)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < PIECE
 
 
 @every_optimiser
