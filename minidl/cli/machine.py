@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from cyclopts import App
 
@@ -45,3 +46,119 @@ def machine(*, model: ModelName = "hep", out: Path | None = None) -> None:
     from .machine_command import measure_machine
 
     measure_machine(model, out, console)
+
+
+@bench.command
+def step(
+    name: ModelName,
+    /,
+    *,
+    size: int = 224,
+    channels: int = 3,
+    batch_size: int = 8,
+    width: int | None = None,
+    threads: int = 1,
+    inference: bool = False,
+    against: Literal["torch"] | None = None,
+    repetitions: int = 7,
+    json: bool = False,
+) -> None:
+    """Measure a training step: forward, loss, backward and update; its memory, and PyTorch's.
+
+    ```
+    minidl bench step hep --against torch
+    minidl bench step hep --against torch --threads 2
+    minidl bench step my_model --size 64 --inference
+    ```
+
+    Each of those compared is a process of its own, and they take turns.
+
+    Parameters
+    ----------
+    size
+        Height and width of the images.
+    channels
+        Channels of the images.
+    batch_size
+        Images of a step.
+    width
+        Width of the network; the model's own unless given.
+    threads
+        Of each of those compared.
+    inference
+        Forward and loss only.
+    against
+        PyTorch with the same network: eager in both layouts, and compiled.
+    repetitions
+        Turns that count; one more comes before.
+    json
+        Print the figures as JSON.
+    """
+    from ..bench.problem import make_problem
+    from ..bench.step import measure_step, print_step
+
+    shape = (size, size, channels)
+    problem = make_problem(name, shape, batch_size, width, threads, inference)
+    print_step(measure_step(problem, against, repetitions), json, console)
+
+
+@bench.command
+def layers(
+    name: ModelName,
+    /,
+    *,
+    size: int = 224,
+    channels: int = 3,
+    batch_size: int = 8,
+    width: int | None = None,
+    threads: int = 1,
+    data: Path | None = None,
+    against: Literal["torch"] | None = None,
+    repetitions: int = 7,
+    json: bool = False,
+    picture: Path | None = None,
+) -> None:
+    """Measure where the time of a training step goes: every layer's forward and backward.
+
+    ```
+    minidl bench layers hep --data train.h5 --picture layers.png
+    minidl bench layers hep --against torch
+    ```
+
+    Parameters
+    ----------
+    size
+        Height and width of the images.
+    channels
+        Channels of the images.
+    batch_size
+        Images of a step.
+    width
+        Width of the network; the model's own unless given.
+    threads
+        Of a step.
+    data
+        An HDF5 file to read every batch from; its images' size counts, not --size.
+    against
+        PyTorch's time of each layer, in its better layout.
+    repetitions
+        Turns that count; one more comes before.
+    json
+        Print the figures as JSON.
+    picture
+        Where a picture of them goes.
+    """
+    from .. import picture as pictures
+    from ..bench.layers import measure_layers, print_layers
+    from ..bench.layers_picture import draw
+    from ..bench.problem import image_shape, make_problem
+
+    if picture:
+        pictures.check_path(picture, "--picture")
+    shape = image_shape(name, data) if data else (size, size, channels)
+    found = measure_layers(
+        make_problem(name, shape, batch_size, width, threads), data, against, repetitions
+    )
+    print_layers(found, json, console)
+    if picture:
+        pictures.save(draw(found), picture)

@@ -1,0 +1,154 @@
+"""What is computed: a model's network, and a batch of random images for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import model
+from ..data import Dataset
+from ..errors import UserError
+from ..layers import Layer, Sequential, Strips
+from ..layers.layer import Shape
+from ..losses import softmax_cross_entropy
+from ..objective import Loss
+from ..optim import Optimizer
+from ..settings import Settings
+from ..summary import build, training_flops
+from .torch_engines import TorchProblem
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What every engine gets; it builds the rest itself.
+
+    Attributes
+    ----------
+    model : str
+        Name of a model.
+    width : int or None
+        Of its network; its own if None.
+    x : np.ndarray, shape (N, H, W, C)
+    target : what the model's loss takes
+    threads : int
+        Of an engine.
+    inference : bool
+        Whether there is no backward and no update.
+    """
+
+    model: str
+    width: int | None
+    x: np.ndarray
+    target: Any
+    threads: int
+    inference: bool = False
+
+    def network(self) -> Layer:
+        """Build the network, with the same weights every time."""
+        return build(model.load(self.model), self.x.shape[1:], self.width, np.float32)
+
+    def settings(self) -> Settings:
+        """The settings that a run has unless told otherwise."""
+        return Settings(**getattr(model.load(self.model), "DEFAULTS", {}))
+
+    def optimizers(self, network: Layer) -> list[Optimizer]:
+        """Make the model's optimiser for every layer, in forward order."""
+        settings = self.settings()
+        make = settings.optimizer_for(settings.schedule_for(updates=1, ranks=1), groups=1)
+        return [make(layer.parameters) for layer in network.layers()]
+
+    def flops(self) -> int:
+        """Floating-point operations of a step, by direct convolution."""
+        traced = self.network().trace(self.x.shape[1:])
+        return len(self.x) * sum(
+            leaf.flops(entering) if self.inference else training_flops(leaf, entering)
+            for leaf, entering, _ in traced
+        )
+
+    def for_torch(self) -> TorchProblem:
+        """Say the same for PyTorch.
+
+        Raises
+        ------
+        UserError
+            If it is not installed, or the network or the loss is of a kind that is not known there.
+        """
+        if find_spec("torch") is None:
+            raise UserError("--against torch needs PyTorch: pip install 'minidl[torch]'")
+        network, loss_of = self.network(), model.load(self.model).loss
+        output = network.forward(self.x[:1].copy(), training=False)
+        if not is_cross_entropy(loss_of, output) or not is_chain(network):
+            raise UserError(
+                "--against torch takes classifiers: layers in sequence, with the softmax "
+                f"cross-entropy as loss; {self.model} is none"
+            )
+        return TorchProblem(
+            parts(self.network()),
+            self.x,
+            self.target,
+            self.settings().optimizer,
+            self.threads,
+            self.inference,
+        )
+
+
+def parts(layer: Layer) -> list[Layer]:
+    """What is computed together: a layer, or a convolution with what follows it in ``Strips``."""
+    if not layer.children or isinstance(layer, Strips):
+        return [layer]
+    return [part for child in layer.children for part in parts(child)]
+
+
+def is_chain(layer: Layer) -> bool:
+    """Whether layers follow each other, without branches or shortcuts."""
+    return not layer.children or (
+        isinstance(layer, Sequential) and all(is_chain(child) for child in layer.children)
+    )
+
+
+def is_cross_entropy(loss: Loss, output: Any) -> bool:
+    """Whether a loss gives for this output of one sample what the softmax cross-entropy gives."""
+    if not isinstance(output, np.ndarray) or output.ndim != 2:
+        return False
+    label = np.zeros(1, int)
+    return bool(np.isclose(loss(output, label)[0], softmax_cross_entropy(output, label)[0]))
+
+
+def make_problem(
+    name: str,
+    shape: Shape,
+    batch_size: int,
+    width: int | None = None,
+    threads: int = 1,
+    inference: bool = False,
+) -> Problem:
+    """Draw images of ``shape``, (H, W, C), and targets.
+
+    Raises
+    ------
+    UserError
+        If there is no such model, or it has no network for such images.
+    """
+    # Not above: the processes of the engines do without the command line.
+    from ..cli.check import random_target
+
+    for flag, value in (("--batch-size", batch_size), ("--threads", threads)):
+        if value < 1:
+            raise UserError(f"{flag} must be at least 1, got {value}")
+    module = model.load(name)
+    generator = np.random.default_rng(1)
+    x = generator.standard_normal((batch_size, *shape), np.float32)
+    output = build(module, shape, width, np.float32).forward(x.copy(), training=False)
+    target = random_target(module, output, generator)
+    return Problem(name, width, x, target, threads, inference)
+
+
+def image_shape(name: str, data: Path) -> Shape:
+    """(H, W, C) of a file's images, which has to be one of the model's."""
+    module = model.load(name)
+    shape: Shape = module.shape(Dataset([data], module.FIELDS))
+    return shape
