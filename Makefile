@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := pip install --quiet --disable-pip-version-check --prefer-binary -c constraints.txt
 
-.PHONY: demo test test-openmpi test-torch lint installed bench clean
+.PHONY: demo test test-openmpi test-torch lint installed mkl bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -66,9 +66,24 @@ installed: constraints.txt
 	build/away/bin/$(INSTALL) '.[mpich]'
 	cd build/away && bin/minidl summary hep && bin/mpiexec -n 2 bin/minidl info
 
+# NumPy linked to Intel's MKL in place of OpenBLAS, in an environment of its own: compiled here, which
+# takes two cores about four minutes. There are wheels of the MKL for x86 processors only.
+build/mkl/installed: pyproject.toml constraints.txt
+	@for tool in cc c++ pkg-config; do command -v $$tool > /dev/null \
+		|| { echo "make mkl compiles NumPy and needs $$tool, which is not on the PATH"; exit 2; }; done
+	$(PYTHON) -m venv --clear build/mkl
+	build/mkl/bin/$(INSTALL) mkl-devel
+	PKG_CONFIG_PATH=$(CURDIR)/build/mkl/lib/pkgconfig build/mkl/bin/$(INSTALL) --no-binary numpy numpy \
+		$(addprefix -Csetup-args=-D,blas=mkl-sdl lapack=mkl-sdl allow-noblas=false)
+	build/mkl/bin/$(INSTALL) -e '.[mpich]'
+	@touch $@
+
+mkl: build/mkl/installed
+	build/mkl/bin/minidl info
+
 # Ratios on this machine, against PyTorch and one rank against two; best with nothing else running.
 bench: .venv/torch
-	for name in step ranks strategies overlap loader virtual; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in step ranks strategies overlap loader virtual updates; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv build demo tutorials/output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
