@@ -69,10 +69,10 @@ def about_cores(machine: Machine) -> Iterator[str]:
             f"{ranks} ranks share {plural(cores, 'core')} and wait for each other: start "
             f"{cores} here, or ask your batch system for more cores"
         )
-    elif ranks > 1 and ranks * threads > cores:
+    elif ranks * threads > cores:
         yield (
-            f"{ranks} ranks with {threads} BLAS threads each are more than "
-            f"{plural(cores, 'core')}: `minidl train` keeps to one thread a rank; for programs of "
+            f"{plural(ranks, 'rank')} with {plural(threads, 'BLAS thread')} each are more than "
+            f"{plural(cores, 'core')}: `minidl train` gives the BLAS one thread; for programs of "
             f"your own set OPENBLAS_NUM_THREADS={cores // ranks}, or its like for other BLAS"
         )
     if not any(name in machine.blas.lower() for name in OPTIMISED):
@@ -80,6 +80,17 @@ def about_cores(machine: Machine) -> Iterator[str]:
             f"NumPy's BLAS is {machine.blas!r}, many times slower than an optimised one: "
             "pip install --force-reinstall numpy brings OpenBLAS"
         )
+
+
+def about_threads(ranks: int, threads: int, cores: int) -> str | None:
+    """Whether the threads that each rank on this computer was asked to use have a core each."""
+    if ranks * threads <= cores:
+        return None
+    return (
+        f"{plural(ranks, 'rank')} with --threads {threads} are more than {plural(cores, 'core')}, "
+        f"and wait for each other: --threads {max(1, cores // ranks)} fits here (minidl gives the "
+        "BLAS one thread by itself)"
+    )
 
 
 def family(text: str) -> str | None:

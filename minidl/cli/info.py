@@ -51,7 +51,7 @@ def describe(machine: Machine) -> list[tuple[str, str]]:
         ("minidl", __version__),
         ("Python", f"{platform.python_version()}, {sys.executable}"),
         ("NumPy", np.__version__),
-        ("BLAS", f"{machine.blas}, {plural(machine.threads, 'thread')}"),
+        ("BLAS", f"{machine.blas}, {plural(machine.threads, 'thread')}; minidl gives it one"),
         ("h5py", f"{h5py.__version__}, HDF5 {h5py.version.hdf5_version}"),
         ("mpi4py", version("mpi4py")),
         ("MPI", machine.mpi or "cannot be loaded"),
@@ -82,10 +82,12 @@ def look_at_job() -> tuple[int, dict[str, Any]]:
 
 
 def find_blas() -> tuple[str, int]:
-    """Name the BLAS that NumPy's products run on, with its version, and its threads."""
+    """Name the BLAS that NumPy's products run on, its version and threading, and its threads."""
     for library in threadpool_info():
         if library["user_api"] == "blas":
-            return f"{library['internal_api']} {library['version']}", library["num_threads"]
+            name = f"{library['internal_api']} {library['version']}"
+            layer = library.get("threading_layer")
+            return f"{name} ({layer} threading)" if layer else name, library["num_threads"]
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return built.get("name") or "none", 1
 

@@ -28,6 +28,8 @@ from ..threads import use_threads
 from ..train import Training
 from ..virtual import Virtual
 from ..virtual_training import read_machine, train_on_virtual_ranks
+from .advice import about_threads
+from .info import look_at_job
 
 PATHS = {
     "serial": "kept: one rank sends nothing.",
@@ -80,6 +82,8 @@ def train_command(
                 "use --strategy sync, or start without mpiexec"
             )
         machine = read_machine(virtual.machine or "cori")
+    if settings.threads > 1:
+        warn_of_threads(settings.threads, console)
     asked = {"model": name, **settings.to_json(), **virtual.to_json()}
 
     def carry_out(training: Training) -> None:
@@ -98,6 +102,14 @@ def train_command(
     start = time.perf_counter()
     seconds = train_on_virtual_ranks(virtual, machine, settings, module, carry_out)
     console.print(f"{seconds:.4g} virtual seconds took {time.perf_counter() - start:.1f} real ones")
+
+
+def warn_of_threads(threads: int, console: Console) -> None:
+    """Say on rank 0 if the ranks on its computer would use more threads than it has cores."""
+    rank, job = look_at_job()
+    warning = about_threads(job["ranks_here"], threads, job["cores"])
+    if warning and rank == 0:
+        console.print(f"warning: {warning}", style="yellow")
 
 
 def train(
