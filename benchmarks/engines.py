@@ -1,106 +1,85 @@
-"""One training step of the HEP network, in minidl and in PyTorch, from the same numbers.
-
-An engine is a function (problem) -> (step, update): ``step()`` makes forward, loss and backward
-and returns the loss; ``update()`` is the optimiser's. Each imports its library itself, so that a
-process which runs one engine holds nothing of the other.
-"""
+"""A single layer's forward and backward, as an engine for ``minidl.bench.turns``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
-Problem = Mapping[str, np.ndarray]
-Engine = tuple[Callable[[], float], Callable[[], None]]
+from minidl.bench.turns import Answer, Turn
+from minidl.layers import Conv2d, ConvTranspose2d
+from minidl.layers.algorithms import AlgorithmName
+from minidl.threads import use_threads
 
 
-def minidl_engine(problem: Problem) -> Engine:
-    """Build the library's network, with one optimiser a layer as on a synchronous rank."""
-    from minidl.losses import softmax_cross_entropy
-    from minidl.optim import Adam
-    from minidl_models.hep.network import network
+@dataclass(frozen=True)
+class Case:
+    """A 5x5 convolution of stride 2, or a transposed one, on one square image of this size."""
 
-    x, labels = problem["x"], problem["labels"]
-    net = network(x.shape[1:], np.random.default_rng(1), width=int(problem["width"]))
-    for layer in net.layers():
-        layer.parameters[...] = problem[layer.name]
-    optimizers = [Adam(layer.parameters) for layer in net.layers()]
+    channels: int
+    filters: int
+    size: int
+    transposed: bool = False
 
-    def step() -> float:
-        loss, dy = softmax_cross_entropy(net.forward(x), labels)
-        net.backward(dy)
-        return loss
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the image."""
+        return self.size, self.size, self.channels
 
-    def update() -> None:
-        for layer, optimizer in zip(net.layers(), optimizers, strict=True):
-            optimizer.step(layer.gradient)
+    def layer(self, algorithm: AlgorithmName = "auto") -> Conv2d | ConvTranspose2d:
+        """Make the layer."""
+        kind, more = (ConvTranspose2d, {"output_padding": 1}) if self.transposed else (Conv2d, {})
+        generator = np.random.default_rng(1)
+        return kind(
+            self.channels, self.filters, 5,
+            stride=2, padding=2, generator=generator, algorithm=algorithm, **more,
+        )  # fmt: skip
 
-    return step, update
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draw x and dy."""
+        generator = np.random.default_rng(2)
+        dy_shape = self.layer().output_shape(self.shape)
+        return tuple(
+            generator.standard_normal((1, *shape), np.float32) for shape in (self.shape, dy_shape)
+        )
+
+    def __str__(self) -> str:
+        kind = "transposed" if self.transposed else "strided"
+        return f"{kind}, {self.channels} to {self.filters}, {self.size}^2"
 
 
-def torch_engine(problem: Problem, channels_last: bool) -> Engine:
-    """Build the same network in PyTorch, eager, pooling before the ReLU and in place as there."""
+def minidl_layer(case: Case, algorithm: AlgorithmName) -> Turn:
+    """Compute a layer by this algorithm, on one thread."""
+    use_threads(1)
+    layer, (x, dy) = case.layer(algorithm), case.arrays()
+
+    def turn() -> Answer:
+        layer.forward(x)
+        layer.backward(dy)
+        return {}
+
+    return turn
+
+
+def torch_layer(case: Case, channels_last: bool) -> Turn:
+    """Compute the same in PyTorch, on one thread."""
     import torch
-    from torch import nn
 
-    width = int(problem["width"])
-    layers: list[nn.Module] = []
-    for number, channels in enumerate([3, width, width, width, width], start=1):
-        conv = nn.Conv2d(channels, width, 3, padding=1)
-        flat = torch.from_numpy(problem[f"conv{number}"])
-        with torch.no_grad():
-            weight = flat[:-width].reshape(3, 3, channels, width)
-            conv.weight.copy_(weight.permute(3, 2, 0, 1))
-            conv.bias.copy_(flat[-width:])
-        layers += [conv, *([nn.MaxPool2d(2)] if number < 5 else []), nn.ReLU(inplace=True)]
-    linear = nn.Linear(width, 2)
-    with torch.no_grad():
-        linear.weight.copy_(torch.from_numpy(problem["linear"])[:-2].reshape(width, 2).T)
-        linear.bias.copy_(torch.from_numpy(problem["linear"])[-2:])
-    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    from minidl.bench.torch_engines import twin
 
+    torch.set_num_threads(1)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    net = net.to(memory_format=layout)
-    x = torch.from_numpy(problem["x"]).permute(0, 3, 1, 2).contiguous(memory_format=layout)
-    labels = torch.from_numpy(problem["labels"])
-    optimizer = torch.optim.Adam(net.parameters())
+    layer = twin(case.layer()).to(memory_format=layout)
+    x, dy = (
+        torch.from_numpy(array).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        for array in case.arrays()
+    )
+    x.requires_grad_()
 
-    def step() -> float:
-        optimizer.zero_grad(set_to_none=True)
-        loss = nn.functional.cross_entropy(net(x), labels)
-        loss.backward()
-        return loss.item()
+    def turn() -> Answer:
+        layer.zero_grad(set_to_none=True)
+        x.grad = None
+        layer(x).backward(dy)
+        return {}
 
-    def update() -> None:
-        optimizer.step()
-
-    return step, update
-
-
-ENGINES: dict[str, Callable[[Problem], Engine]] = {
-    "minidl": minidl_engine,
-    "torch NCHW": partial(torch_engine, channels_last=False),
-    "torch NHWC": partial(torch_engine, channels_last=True),
-}
-
-
-def make_problem(size: int, batch_size: int, width: int) -> dict[str, np.ndarray]:
-    """Draw images (N, H, W, C), labels and parameters, and count the step's operations.
-
-    The operations are those of direct convolution, with backward counted as twice forward,
-    whatever an engine really does.
-    """
-    from minidl_models.hep.network import network
-
-    generator = np.random.default_rng(1)
-    net = network((size, size, 3), generator, width=width)
-    forward = sum(layer.flops(shape) for layer, shape, _ in net.trace((size, size, 3)))
-    return {
-        "x": generator.standard_normal((batch_size, size, size, 3), np.float32),
-        "labels": generator.integers(0, 2, batch_size),
-        "width": np.array(width),
-        "flops": np.array(3 * batch_size * forward),
-        **{layer.name: layer.parameters for layer in net.layers()},
-    }
+    return turn

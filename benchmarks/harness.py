@@ -13,38 +13,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from minidl.bench.spread import Spread as Spread  # the benchmarks take it from here
 from minidl.stopwatch import ACTIVITIES, Stopwatch
 from minidl.tables import plain_table
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The median of repeated measurements, the smallest and the largest."""
-
-    median: float
-    smallest: float
-    largest: float
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        """Summarise ``values``."""
-        values = list(values)
-        return cls(median(values), min(values), max(values))
-
-    def __str__(self) -> str:
-        return f"{self.median:.3g} ({self.smallest:.3g}-{self.largest:.3g})"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ..runs.plot import COLOURS
 from .layers import OtherFigures, StepParts
+from .spread import Spread
 
 WAYS = {"forward": COLOURS[0], "backward": COLOURS[1]}
 OTHER = "0.55"
@@ -43,42 +44,27 @@ def draw(found: StepParts) -> Figure:
 
 def draw_times(panel: Axes, found: StepParts) -> None:
     """Backward's bar follows forward's; PyTorch's are below, paler."""
+    above, below = (-HEIGHT / 2, HEIGHT / 2) if found.torch else (0, 0)
     for place, row in enumerate(found.layers):
         ours = theirs = 0.0
         for way, colour in WAYS.items():
             each = getattr(row, way)
-            ours += bar(panel, place, ours, each.seconds.median, colour, label=way)
+            ours += bar(panel, place + above, ours, each.seconds, color=colour, label=way)
             if each.torch:
-                label = f"{way}, PyTorch"
-                theirs += bar(panel, place, theirs, each.torch.median, colour, label, PALE)
+                look = {"color": colour, "alpha": PALE, "label": f"{way}, PyTorch"}
+                theirs += bar(panel, place + below, theirs, each.torch, **look)
     for place, other in enumerate(others(found), start=len(found.layers)):
-        bar(panel, place, 0, other.seconds.median, OTHER)
+        bar(panel, place + above, 0, other.seconds, color=OTHER)
         if other.torch:
-            bar(panel, place, 0, other.torch.median, OTHER, alpha=PALE)
+            bar(panel, place + below, 0, other.torch, color=OTHER, alpha=PALE)
     panel.set_xlabel("milliseconds")
 
 
-def bar(
-    panel: Axes,
-    place: int,
-    left: float,
-    seconds: float,
-    colour: str,
-    label: str = "",
-    alpha: float = 1,
-) -> float:
-    """Draw one bar, PyTorch's below the other's; return its length."""
-    shift = HEIGHT / 2 if alpha < 1 else -HEIGHT / 2
-    panel.barh(
-        place + shift,
-        1e3 * seconds,
-        HEIGHT,
-        1e3 * left,
-        color=colour,
-        alpha=alpha,
-        label=label or None,
-    )
-    return seconds
+def bar(panel: Axes, place: float, left: float, seconds: Spread, **look: Any) -> float:
+    """Draw a bar of the median, and return its length in milliseconds."""
+    length = 1e3 * seconds.median
+    panel.barh(place, length, HEIGHT, left, **look)
+    return length
 
 
 def draw_rates(panel: Axes, found: StepParts) -> None:
