@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import Literal, get_args
 
-from .convolution import Algorithm
+import numpy as np
+
+from .convolution import Algorithm, Convolution
 from .im2col import Im2col
 from .layer import Layer, Shape
 from .space_to_depth import SpaceToDepth, deep_kernel
@@ -17,8 +20,8 @@ AlgorithmName = Literal["auto", "im2col", "winograd2", "winograd4"]
 # Measured on one core of an AMD Zen 4, over forward and backward. What counts is how they compare.
 SECONDS_PER_OPERATION = 1 / 95e9  # of a matrix product
 SECONDS_PER_NUMBER = 2.5e-9  # that is spread or collected
-SECONDS_PER_WEIGHT = 5e-9  # that is prepared
-BATCH = 8  # images that weights are prepared for
+SECONDS_PER_WEIGHT = 10e-9  # that is prepared, once a batch
+LARGEST = 256 * 1024 * 1024  # bytes of prepared weights, of which there are three copies
 
 
 def named(name: str, windows: Windows) -> Algorithm:
@@ -55,7 +58,7 @@ def use_algorithm(network: Layer, name: AlgorithmName) -> None:
 def choose(name: str, windows: Windows, weight_shape: Shape, y_shape: Shape) -> Algorithm:
     """Make the algorithm of this name; for "auto" the one that should take the least time.
 
-    Shapes: weight (KH, KW, C, K), y (N, H', W', K); the choice does not depend on N.
+    Shapes: weight (KH, KW, C, K), y (N, H', W', K).
     """
     if name != "auto":
         return named(name, windows)
@@ -66,13 +69,25 @@ def choose(name: str, windows: Windows, weight_shape: Shape, y_shape: Shape) -> 
     return min(candidates, key=lambda algorithm: seconds(algorithm, weight_shape, y_shape))
 
 
+def made_ready(
+    name: str, windows: Windows, weight: np.ndarray, y_shape: Shape, earlier: Convolution | None
+) -> Convolution:
+    """Get ready for a batch: the earlier convolution again, if it was for such a batch."""
+    algorithm = choose(name, windows, weight.shape, y_shape)
+    if earlier is None or (str(earlier.algorithm), earlier.y_shape) != (str(algorithm), y_shape):
+        earlier = Convolution(windows, algorithm, weight, y_shape)
+    earlier.start(weight)
+    return earlier
+
+
 def seconds(algorithm: Algorithm, weight_shape: Shape, y_shape: Shape) -> float:
-    """Estimate the time of forward and backward for one image."""
-    K = weight_shape[3]
-    P, tiles, Q = algorithm.spread_shape(weight_shape, *y_shape[1:3])
-    operations = 3 * 2 * P * tiles * Q * K
+    """Estimate the time of a batch, forward and backward; infinite if there is no room for it."""
+    N, H, W, K = y_shape
+    P, tiles, Q = algorithm.spread_shape(weight_shape, H, W)
+    if 4 * P * Q * K > LARGEST and P > 1:
+        return math.inf
     return (
-        operations * SECONDS_PER_OPERATION
-        + P * tiles * (Q + K) * SECONDS_PER_NUMBER
-        + P * Q * K * SECONDS_PER_WEIGHT / BATCH
+        N * 3 * 2 * P * tiles * Q * K * SECONDS_PER_OPERATION
+        + N * P * tiles * (Q + K) * SECONDS_PER_NUMBER
+        + P * Q * K * SECONDS_PER_WEIGHT
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .algorithms import AlgorithmName, choose, named
+from .algorithms import AlgorithmName, made_ready, named
 from .convolution import Convolution
 from .initialize import he_normal
 from .layer import Announce, Layer, Require, Shape, pair
@@ -84,8 +84,10 @@ class Conv2d(Layer):
         if require:
             require(self)
         y_shape = (len(x), *self.output_shape(x.shape[1:]))
-        algorithm = choose(self.algorithm, self.windows, self.weight.shape, y_shape)
-        self.convolution = Convolution(self.windows, algorithm, self.weight, y_shape)
+        earlier = getattr(self, "convolution", None)
+        self.convolution: Convolution = made_ready(
+            self.algorithm, self.windows, self.weight, y_shape, earlier
+        )
         self._saved = x if training else None
 
     def forward_strip(self, x: np.ndarray, strip: Strip, y: np.ndarray | None = None) -> np.ndarray:

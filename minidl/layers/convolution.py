@@ -54,8 +54,8 @@ class Algorithm(Protocol):
     def reach(self, rows: int, columns: int) -> tuple[int, int]:
         """Height and width of the input that so many output rows and columns see."""
 
-    def prepare(self, weight: np.ndarray) -> np.ndarray:
-        """(KH, KW, C, K) -> (P, Q, K)."""
+    def prepare(self, weight: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """(KH, KW, C, K) -> (P, Q, K); in ``out``, if it has to be computed."""
 
     def prepare_back(self, dprepared: np.ndarray, dweight: np.ndarray) -> None:
         """(P, Q, K) -> (KH, KW, C, K)."""
@@ -76,26 +76,35 @@ class Algorithm(Protocol):
 class Convolution:
     """Convolves x (N, H, W, C) with weight (KH, KW, C, K) to y (N, H', W', K).
 
-    Made for one batch. Everything is done for single strips of y.
+    Everything between ``start`` and ``end_back`` is done for single strips of y.
     """
 
     def __init__(
         self, windows: Windows, algorithm: Algorithm, weight: np.ndarray, y_shape: Shape
     ) -> None:
         self.windows, self.algorithm, self.y_shape = windows, algorithm, y_shape
-        self.weight_shape = weight.shape
-        self._prepared = algorithm.prepare(weight)
-        self.lanes = max(1, min(LANES, y_shape[0], LANE_BYTES // self._prepared.nbytes))
+        self.weight_shape, K = weight.shape, weight.shape[3]
+        P, _, Q = algorithm.spread_shape(weight.shape, 1, 1)
+        self.lanes = max(1, min(LANES, y_shape[0], LANE_BYTES // (P * Q * K * weight.itemsize)))
+        self._prepared = np.empty((P, Q, K), weight.dtype)
+        self._transposed = np.empty((P, K, Q), weight.dtype)
+        self._dprepared = np.zeros((self.lanes, P, Q, K), weight.dtype)
+
+    def start(self, weight: np.ndarray) -> None:
+        """Prepare the weights for a batch."""
+        self._prepared = self.algorithm.prepare(weight, self._prepared)
 
     def start_back(self) -> None:
-        """Get ready to add up the gradient of the weights."""
-        # Products with a matrix that lies transposed in memory can take twice as long.
-        self._transposed = np.ascontiguousarray(self._prepared.transpose(0, 2, 1))
-        self._dprepared = np.zeros((self.lanes, *self._prepared.shape), self._prepared.dtype)
+        """Get ready to send gradients back."""
+        # Small products with a matrix that lies transposed in memory take twice as long.
+        np.copyto(self._transposed, self._prepared.transpose(0, 2, 1))
 
     def end_back(self, dweight: np.ndarray) -> None:
         """Write the gradient of the weights."""
-        self.algorithm.prepare_back(self._dprepared.sum(axis=0), dweight)
+        total, *others = self._dprepared
+        for other in others:
+            total += other
+        self.algorithm.prepare_back(total, dweight)
 
     def each_strip(self, function: Callable[[Strip], object], together: int = 1) -> None:
         """Call ``function`` with every strip of y, in multiples of ``together`` rows.
@@ -104,7 +113,7 @@ class Convolution:
         """
         N, H, W, _ = self.y_shape
         unit = lcm(self.algorithm.tile, together)
-        pixels = self.algorithm.strip_pixels(self.weight_shape, self._prepared.itemsize)
+        pixels = self.algorithm.strip_pixels(self.weight_shape, self._transposed.itemsize)
 
         def run(lane: int) -> None:
             first, last = (N * number // self.lanes for number in (lane, lane + 1))
@@ -114,6 +123,7 @@ class Convolution:
                         slice(first + images.start, first + images.stop),
                         slice(unit * units.start, min(unit * units.stop, H)),
                         lane,
+                        first=images.start == units.start == 0,
                     )
                 )
 
@@ -146,14 +156,16 @@ class Convolution:
 
     def add_weight_gradient(self, spread: np.ndarray, dproducts: np.ndarray, strip: Strip) -> None:
         """Add what a strip contributes to the gradient of the weights."""
-        part = workspace.take("part", self._prepared.shape, spread.dtype)
+        total = self._dprepared[strip.lane]
+        part = total if strip.first else workspace.take("part", total.shape, total.dtype)
         np.matmul(spread.transpose(0, 2, 1), dproducts, out=part)
-        self._dprepared[strip.lane] += part
+        if not strip.first:
+            total += part
 
     def add_input_gradient(self, dproducts: np.ndarray, strip: Strip, dx: np.ndarray) -> None:
         """Add what a strip contributes to dx. Overwrites what ``spread`` returned."""
         P, tiles, _ = dproducts.shape
-        dspread = workspace.take("spread", (P, tiles, self._prepared.shape[1]), dproducts.dtype)
+        dspread = workspace.take("spread", (P, tiles, self._transposed.shape[2]), dproducts.dtype)
         np.matmul(dproducts, self._transposed, out=dspread)
         reach = self.algorithm.reach(*self._whole_tiles(strip)[1:3])
         slab = self.algorithm.spread_back(dspread, (strip.size, *reach, self.weight_shape[2]))

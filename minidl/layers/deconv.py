@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from .algorithms import AlgorithmName, choose, named
+from .algorithms import AlgorithmName, made_ready, named
 from .convolution import Convolution
 from .initialize import he_normal
 from .layer import Announce, Layer, Require, Shape, pair
@@ -72,8 +72,11 @@ class ConvTranspose2d(Layer):
         self._check(x)
         if require:
             require(self)
-        algorithm = choose(self.algorithm, self.windows, self.weight.shape, x.shape)
-        self.convolution = convolution = Convolution(self.windows, algorithm, self.weight, x.shape)
+        earlier = getattr(self, "convolution", None)
+        self.convolution: Convolution = made_ready(
+            self.algorithm, self.windows, self.weight, x.shape, earlier
+        )
+        convolution = self.convolution
         convolution.start_back()
         y = self._buffer("y", (len(x), *self.output_shape(x.shape[1:])), x.dtype)
         y[...] = self.bias

@@ -15,6 +15,8 @@ Document Processing (2006), for the idea.
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
@@ -41,7 +43,9 @@ class Im2col:
     def strip_pixels(self, weight_shape: Shape, itemsize: int) -> int:
         """Output pixels that are best computed at a time."""
         KH, KW, C, K = weight_shape
-        return STRIP_BYTES // ((KH * KW * C + K) * itemsize)
+        # All weights are read for every strip: it has to be worth their while.
+        strip_bytes = max(STRIP_BYTES, prod(weight_shape) * itemsize)
+        return strip_bytes // ((KH * KW * C + K) * itemsize)
 
     def spread_shape(self, weight_shape: Shape, rows: int, columns: int) -> Shape:
         """(P, tiles, Q) for so many output rows and columns."""
@@ -53,7 +57,7 @@ class Im2col:
         (KH, KW), (down, right) = self.windows.kernel, self.windows.stride
         return down * (rows - 1) + KH, right * (columns - 1) + KW
 
-    def prepare(self, weight: np.ndarray) -> np.ndarray:
+    def prepare(self, weight: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Write filters as the columns of a matrix: (KH, KW, C, K) -> (1, KH*KW*C, K)."""
         return weight.reshape(1, -1, weight.shape[3])
 

@@ -47,14 +47,15 @@ class SpaceToDepth:
         height, width = self.inner.reach(rows, columns)
         return height * self.stride[0], width * self.stride[1]
 
-    def prepare(self, weight: np.ndarray) -> np.ndarray:
+    def prepare(self, weight: np.ndarray, out: np.ndarray) -> np.ndarray:
         """(KH, KW, C, K) -> (P, Q, K)."""
         KH, KW, C, K = weight.shape
         (down, right), shape = self.stride, deep_kernel(weight.shape, self.stride)
         padded = np.zeros((shape[0] * down, shape[1] * right, C, K), weight.dtype)
         padded[:KH, :KW] = weight
         squares = padded.reshape(shape[0], down, shape[1], right, C, K)
-        return self.inner.prepare(squares.transpose(0, 2, 1, 3, 4, 5).reshape(shape))
+        deep = squares.transpose(0, 2, 1, 3, 4, 5).reshape(shape)
+        return self.inner.prepare(deep, out)
 
     def prepare_back(self, dprepared: np.ndarray, dweight: np.ndarray) -> None:
         """(P, Q, K) -> (KH, KW, C, K)."""

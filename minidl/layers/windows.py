@@ -118,11 +118,14 @@ class Strip(NamedTuple):
     ----------
     lane : int
         Strips of one lane follow each other; those of different lanes may be worked on at once.
+    first : bool
+        Of its lane.
     """
 
     images: slice
     rows: slice
     lane: int = 0
+    first: bool = True
 
     @property
     def size(self) -> int:

@@ -28,7 +28,7 @@ from .workspace import workspace
 # OpenBLAS multiplies faster where a product takes no more than 100^3 multiplications.
 SMALL = 100**3
 STRIP_BYTES = 2304 * 1024  # of spread and products, to stay in the cache
-FEWEST = 28  # tiles, for products to be worth their while
+FEWEST = 28  # tiles of such products for them to be worth their while
 
 
 class Winograd:
@@ -49,8 +49,10 @@ class Winograd:
     def strip_pixels(self, weight_shape: Shape, itemsize: int) -> int:
         """How many output pixels are best computed at a time."""
         _, _, C, K = weight_shape
-        tiles = min(SMALL // (C * K), STRIP_BYTES // (self.n**2 * (C + K) * itemsize))
-        return max(tiles, FEWEST) * self.tile**2
+        # All weights are read for every strip: it has to be worth their while.
+        strip_bytes = max(STRIP_BYTES, self.n**2 * C * K * itemsize)
+        tiles, small = strip_bytes // (self.n**2 * (C + K) * itemsize), SMALL // (C * K)
+        return (min(tiles, small) if small >= FEWEST else tiles) * self.tile**2
 
     def spread_shape(self, weight_shape: Shape, rows: int, columns: int) -> Shape:
         """(P, tiles, Q) for so many output rows and columns."""
@@ -61,12 +63,12 @@ class Winograd:
         """Height and width of the input that so many output rows and columns see."""
         return rows + self.r - 1, columns + self.r - 1
 
-    def prepare(self, weight: np.ndarray) -> np.ndarray:
+    def prepare(self, weight: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Transform the filters, G g G': (r, r, C, K) -> (n^2, C, K)."""
         _, _, G = self._matrices(weight.dtype)
         C, K = weight.shape[2:]
-        both = np.kron(G, G) @ weight.reshape(-1, C * K)
-        return both.reshape(self.n**2, C, K)
+        np.matmul(np.kron(G, G), weight.reshape(-1, C * K), out=out.reshape(self.n**2, -1))
+        return out
 
     def prepare_back(self, dprepared: np.ndarray, dweight: np.ndarray) -> None:
         """Transposed: (n^2, C, K) -> (r, r, C, K)."""
