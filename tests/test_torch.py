@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from layers.strategies import convolutions, geometries, images, linears, poolings
+from layers.strategies import (
+    algorithms,
+    convolutions,
+    deconvolutions,
+    geometries,
+    images,
+    linears,
+    poolings,
+)
 
 from minidl import losses
 from minidl.layers import (
@@ -62,7 +70,25 @@ def agree(layer, function, case, dtype):
 
 
 @both_precisions
-@given(case=convolutions())
+@given(case=algorithms(deconvolutions()))
+def test_transposed_convolution(dtype, case):
+    layer = case.build(dtype)
+    weight = torch.tensor(kernel(layer.weight).copy(), requires_grad=True)
+    bias, windows = theirs(layer.bias), layer.windows
+    agree(
+        layer,
+        lambda x: functional.conv_transpose2d(
+            x, weight, bias, windows.stride, windows.padding, layer.more
+        ),
+        case,
+        dtype,
+    )
+    close(kernel(layer.dweight), weight.grad.numpy())
+    close(layer.dbias, bias.grad.numpy())
+
+
+@both_precisions
+@given(case=algorithms(convolutions()))
 def test_convolution(dtype, case):
     layer = case.build(dtype)
     weight = torch.tensor(kernel(layer.weight).copy(), requires_grad=True)
