@@ -49,6 +49,25 @@ def machine(*, model: ModelName = "hep", out: Path | None = None) -> None:
 
 
 @bench.command
+def blas(*, model: ModelName = "hep", against: tuple[Path, ...] = ()) -> None:
+    """Measure the products that a network is made of, by the BLAS of this NumPy and by others.
+
+    ```
+    minidl bench blas
+    minidl bench blas --against build/mkl/bin/python
+    ```
+
+    Parameters
+    ----------
+    against
+        The Python of another environment, whose NumPy has another BLAS; or several.
+    """
+    from .blas_command import measure_blas
+
+    measure_blas(model, against, console)
+
+
+@bench.command
 def step(
     name: ModelName,
     /,
