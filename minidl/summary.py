@@ -14,6 +14,8 @@ from .layers.algorithms import choose
 from .layers.layer import Shape
 from .tables import plain_table, size_text, times
 
+BATCH = 8  # images, for which an algorithm is chosen
+
 
 class Row(NamedTuple):
     """A layer as it stands in a network; operations are those of one image."""
@@ -67,7 +69,8 @@ def print_summary(
         f"of {times(shape)}: {forward / 1e9:.2f} GFLOP forward, {training / 1e9:.2f} GFLOP "
         "training.\n"
         "Counted are matrix products, two operations a multiply-add; training is forward, the "
-        "gradient by the weights and the gradient by the input."
+        "gradient by the weights and the gradient by the input. Algorithms are those for batches "
+        f"of {BATCH}."
     )
 
 
@@ -122,7 +125,7 @@ def algorithm(layer: Layer, entering: Shape, output: Shape) -> str:
         return ""
     # A transposed convolution is computed as the one that takes its output to its input.
     y_shape = entering if isinstance(layer, ConvTranspose2d) else output
-    return str(choose(layer.algorithm, layer.windows, layer.weight.shape, (1, *y_shape)))
+    return str(choose(layer.algorithm, layer.windows, layer.weight.shape, (BATCH, *y_shape)))
 
 
 def build(
