@@ -30,7 +30,7 @@ app.command(bench)
 
 @bench.command
 def machine(*, model: ModelName = "hep", out: Path | None = None) -> None:
-    """Measure arithmetic and messages, as a description that a virtual cluster takes.
+    """Measure arithmetic, memory and messages, as a description that a virtual cluster takes.
 
     ```
     minidl bench machine

@@ -1,8 +1,12 @@
-"""How long messages take between two ranks: ``mpiexec -n 2 python -m minidl.parallel.pingpong``."""
+"""How long messages and sums take between two ranks.
+
+``mpiexec -n 2 python -m minidl.parallel.pingpong BYTES``, the bytes being those of the sum.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 
 import numpy as np
@@ -28,8 +32,21 @@ def one_way(comm: MPI.Intracomm, size: int) -> float:
     return fastest
 
 
+def allreduce(comm: MPI.Intracomm, size: int) -> float:
+    """Seconds until a rank has the sum of vectors of ``size`` bytes; the fastest of many."""
+    vector, fastest = np.zeros(size // 4, np.float32), float("inf")
+    for _ in range(TIMES):
+        comm.Barrier()
+        start = time.perf_counter()
+        comm.Allreduce(MPI.IN_PLACE, vector)
+        fastest = min(fastest, time.perf_counter() - start)
+    return fastest
+
+
 if __name__ == "__main__":
     world = MPI.COMM_WORLD
     latency, large = one_way(world, SMALL), one_way(world, LARGE)
+    found = {"latency": latency, "bandwidth": LARGE / (large - latency)}
+    found["allreduce"] = allreduce(world, int(sys.argv[1]))
     if world.rank == 0:
-        print(json.dumps({"latency": latency, "bandwidth": LARGE / (large - latency)}))
+        print(json.dumps(found))
