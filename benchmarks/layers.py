@@ -17,8 +17,7 @@ from engines import Case, minidl_layer, torch_layer
 from harness import Floor, command_line, report
 
 from minidl.bench.turns import Engine, take_turns
-from minidl.layers.algorithms import AlgorithmName
-from minidl.summary import algorithm
+from minidl.layers.algorithms import AlgorithmName, choose
 from minidl.tables import plain_table
 
 # Of the climate network, from its images inwards.
@@ -67,8 +66,9 @@ def engines(case: Case) -> dict[str, Engine]:
 def chosen_algorithm(case: Case) -> str:
     """Name the algorithm that minidl chooses by itself."""
     layer = case.layer()
-    name = algorithm(layer, case.shape, layer.output_shape(case.shape))
-    return name.removeprefix("depth+")
+    smaller = case.shape if case.transposed else layer.output_shape(case.shape)
+    algorithm = choose("auto", layer.windows, layer.weight.shape, (1, *smaller))
+    return str(algorithm).removeprefix("depth+")
 
 
 if __name__ == "__main__":

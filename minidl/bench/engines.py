@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from .. import model
 from ..data import CHANCES, Dataset
 from ..errors import UserError
+from ..layers import Conv2d, ConvTranspose2d, Layer
 from ..objective import Batch
 from ..threads import use_threads
 from .problem import Problem, parts
@@ -48,7 +49,8 @@ def layers(problem: Problem, data: Path | None) -> Turn:
     """Take a step whose parts are timed one by one, after reading a batch if there are data.
 
     Answers with the seconds of ``0 forward``, ``0 backward`` and so on, by number of the part; of
-    ``update``, ``load``, and of the ``step``, which is all but ``load``.
+    ``update``, ``load``, and of the ``step``, which is all but ``load``; and with the names of the
+    algorithms, ``0 algorithm`` and so on, of convolutions.
     """
     use_threads(problem.threads)
     module, network = model.load(problem.model), problem.network()
@@ -75,9 +77,19 @@ def layers(problem: Problem, data: Path | None) -> Turn:
 
     def turn() -> Answer:
         train(*load())
-        return dict(spent)
+        return spent | algorithms(network)
 
     return turn
+
+
+def algorithms(network: Layer) -> Answer:
+    """Name what has computed every convolution, by number of the part."""
+    first = [part.leaves()[0] for part in parts(network)]
+    return {
+        f"{number} algorithm": str(leaf.convolution.algorithm)
+        for number, leaf in enumerate(first)
+        if isinstance(leaf, Conv2d | ConvTranspose2d)
+    }
 
 
 def timed(name: str, spent: Answer) -> Callable[[Function], Function]:

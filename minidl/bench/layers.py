@@ -116,7 +116,7 @@ def figures_of_layers(
         whole = [[both(answer, number) for answer in answers] for answers in (ours, theirs or [])]
         yield LayerFigures(
             inside[0].name,
-            inside[0].algorithm,
+            ours[-1].get(f"{number} algorithm", ""),
             timed(f"{number} forward", len(problem.x) * forward),
             timed(f"{number} backward", len(problem.x) * backward),
             Spread.of(whole[0]).median / step,
@@ -149,8 +149,8 @@ def spread(answers: list[Answer], key: str) -> Spread:
 
 def rest(answer: Answer) -> float:
     """Seconds of a step that are neither a layer's nor the optimiser's."""
-    named = [value for key, value in answer.items() if key.endswith(("forward", "backward"))]
-    return answer["step"] - sum(named) - answer["update"]
+    layers = [value for key, value in answer.items() if key.endswith(("forward", "backward"))]
+    return answer["step"] - sum(layers) - answer["update"]
 
 
 def print_layers(found: StepParts, as_json: bool, console: Console) -> None:

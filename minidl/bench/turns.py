@@ -15,11 +15,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import UserError
 from .spread import Spread
 
-Answer = dict[str, float]
+Answer = dict[str, Any]
 Turn = Callable[[], Answer]
 Engine = Callable[[], Turn]  # that can be pickled
 
