@@ -326,6 +326,59 @@ def test_every_order(monkeypatch):
     assert [int(status) for status in numbers("ended with status", printed)] == [2, 1, 1]
 
 
+def test_three_ways_to_convolve():
+    pictures = ["tiles", "coordinates", "error", "space_to_depth", "roofline", "clock"]
+    printed = run("09", pictures)
+    done = re.findall(r"(\d) multiplications, (\d) additions; result ([\d, ]+)", printed)
+    assert [row[:2] for row in done] == [("6", "4"), ("2", "3"), ("4", "8")]
+    assert done[0][2] == done[2][2]
+    by_values, of_school = re.findall(r"(?:by values|of school) : (.*)", printed)
+    assert by_values == of_school
+    assert printed.count("exact: True") == 3
+    assert numbers("input pixels are spread out to", printed) == [324]
+    exact = numbers("against plain loops: largest difference", printed)
+    exact += numbers("against them: largest difference", printed)
+    assert len(exact) == 7
+    assert max(exact) < 1e-11
+    table = re.search(r"at 14 x 14\n((?: +[1246] .*\n)+)", printed)[1].splitlines()
+    gains, of_14 = np.array([line.split()[-2:] for line in table], float).T
+    assert sorted(gains) == list(gains)
+    assert np.argmax(of_14) == 2  # "eaten up"
+    transposes = re.findall("transposes deviate by (.*), (.*), (.*)", printed)
+    assert len(transposes) == 5
+    assert max(float(found) for row in transposes for found in row) < 1e-14
+    literature, chosen, six = (
+        number(f"{name:35}:", printed)
+        for name in (
+            "F(4x4), points 0, 1, -1, 2, -2",
+            "F(4x4), points 0, +- 2/3, +- 3/2",
+            "F(6x6), points 0, +- 1, 1/2, 2",
+        )
+    )
+    assert chosen < 0.55 * literature < six
+    zero = re.findall(r"gradient of up to (\S+), .* by up to (\S+) of", printed)
+    assert [float(found) for found in zero[0]] == [0, 0]
+    assert float(zero[2][1]) > 0.2
+    rows = re.findall(r"(\w+) *: a layer differs by up to +(\S+); +(\S+) % of it", printed)
+    assert [row[0] for row in rows] == 4 * ["im2col", "winograd2", "winograd4"]
+    parts, shares = np.array([row[1:] for row in rows], float).T.reshape(2, 2, 2, 3)
+    assert (parts[:, 0] < 1).all()  # SGD
+    assert (parts[:, 1, 0] < 1).all()
+    assert (parts[:, 1, 1:] > 1).all()  # Adam, Winograd
+    assert (shares[0, 1, 1:] > 99).all()
+    assert "zeros in the deep filter: 11 of 36" in printed
+    assert number("backward by winograd4 against forward by im2col:", printed) < 1e-11
+    megabytes = dict(re.findall(r"^(\w+) *: .* takes +([\d.]+) MB", printed, re.MULTILINE))
+    assert float(megabytes["Strips"]) < 0.5 * float(megabytes["Sequential"])
+    for what in ("y", "the weights' gradient"):
+        assert number(f"largest difference of {what}:", printed) < 1e-5
+    chosen = dict(re.findall(r"(conv\d): auto takes (\w+);", printed))
+    assert chosen["conv1"] == "im2col"
+    assert chosen["conv2"] == "winograd4"
+    of_three = re.search(r"3 x 3 /1, +3 to  128 (.*)", printed)[1].split()
+    assert of_three == ["im2col"] * 5
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem[:2])
 def test_files_that_a_page_names_exist(page):
     text = page.read_text()

@@ -595,4 +595,5 @@ tampered("exchange", exchange)
 # `minidl/parallel/virtual/explore.py`, all of the search; `minidl/parallel/virtual/promises.py`,
 # the small training and its check. `tests/parallel/test_virtual.py` runs both on many cases, and
 # `tests/parallel/broken.py` is the gallery. `minidl/runs/replay.py` and `minidl/runs/order.py` are
-# the replay, and what cannot be in a record.
+# the replay, and what cannot be in a record. The next page,
+# `09_three_ways_to_convolve.py`, goes back to a single core, and to what it spends its time on.
