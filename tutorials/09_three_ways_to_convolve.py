@@ -470,9 +470,8 @@ for name in ("im2col", "winograd2", "winograd4"):
 # whatever is left. (Points 0, 1, -1 lead to sums of few numbers with weights that are powers of
 # two; such sums cancel exactly more often.)
 #
-# Such steps do not spoil training: they are small, of random direction, and concern weights on
-# which the loss does not depend just now. But they depend on the very last bits of everything, and
-# so on the order of sums. Let the same network train on the same 16 images an update, in one pass
+# Such steps are no longer than others, and move weights on which the loss of this batch does not
+# depend. But they depend on the very last bits of everything, and so on the order of sums. Let the same network train on the same 16 images an update, in one pass
 # or in two of 8 each, by SGD and by Adam, and compare the parameters in the end. The order of some
 # sums is all that differs. `minidl diff` calls runs equal if no layer differs by more than rounding
 # explains, 4 sqrt(n) u t after t updates of n samples (`minidl/runs/diff.py` has the source). We
@@ -525,10 +524,10 @@ for updates in (1, UPDATES):
                   f"{share:5.1f} % of it in these")  # fmt: skip
 
 # %% [markdown]
-# By SGD, all are far inside of the bound. (Its learning rate is the larger one, so that it moves the
-# weights, too.) By Adam, im2col is. Winograd is far outside, at once, although nothing went wrong;
-# and after the first update the difference is in those weights that ought to have stayed where they
-# were. Later it can spread from there. No bound on rounding foresees that. So the promise "N ranks
+# By SGD, all are far inside of the bound. (Its learning rate is the larger one, so that it moves
+# the weights, too.) By Adam, im2col is. Winograd is far outside, at once, although nothing went
+# wrong; and after the first update the difference is in those weights that ought to have stayed
+# where they were. Later it can spread from there. No bound on rounding foresees that. So the promise "N ranks
 # compute what one does" is checked with `--algorithm im2col`; for training, take what is fastest.
 #
 # ## Strides: space to depth
