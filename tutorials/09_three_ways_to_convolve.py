@@ -471,12 +471,13 @@ for name in ("im2col", "winograd2", "winograd4"):
 # two; such sums cancel exactly more often.)
 #
 # Such steps are no longer than others, and move weights on which the loss of this batch does not
-# depend. But they depend on the very last bits of everything, and so on the order of sums. Let the same network train on the same 16 images an update, in one pass
-# or in two of 8 each, by SGD and by Adam, and compare the parameters in the end. The order of some
-# sums is all that differs. `minidl diff` calls runs equal if no layer differs by more than rounding
-# explains, 4 sqrt(n) u t after t updates of n samples (`minidl/runs/diff.py` has the source). We
-# also ask where the difference is: what share of its square is in those weights whose gradient by
-# im2col was exactly zero in some update?
+# depend. But they depend on the very last bits of everything, and so on the order of sums. Let the
+# same network train on the same 16 images an update, in one pass or in two of 8 each, by SGD and by
+# Adam, and compare the parameters in the end. The order of some sums is all that differs. `minidl
+# diff` calls runs equal if no layer differs by more than rounding explains, 4 sqrt(n) u t after t
+# updates of n samples (`minidl/runs/diff.py` has the source). We also ask where the difference is:
+# what share of its square is in those weights whose gradient by im2col was exactly zero in some
+# update?
 
 # %%
 UPDATES, SAMPLES = 5 if SMALL else 20, 16
@@ -527,8 +528,9 @@ for updates in (1, UPDATES):
 # By SGD, all are far inside of the bound. (Its learning rate is the larger one, so that it moves
 # the weights, too.) By Adam, im2col is. Winograd is far outside, at once, although nothing went
 # wrong; and after the first update the difference is in those weights that ought to have stayed
-# where they were. Later it can spread from there. No bound on rounding foresees that. So the promise "N ranks
-# compute what one does" is checked with `--algorithm im2col`; for training, take what is fastest.
+# where they were. Later it can spread from there. No bound on rounding foresees that. So the
+# promise "N ranks compute what one does" is checked with `--algorithm im2col`; for training, take
+# what is fastest.
 #
 # ## Strides: space to depth
 #
