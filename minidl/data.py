@@ -6,6 +6,7 @@ A file holds arrays that share their first axis, one entry a sample, images chan
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -254,6 +255,14 @@ def read_ahead(items: Iterator[Any], depth: int = 2) -> Iterator[Any]:
 
     thread = threading.Thread(target=work, daemon=True, name="read-ahead")
     thread.start()
+
+    def end() -> None:
+        stop.set()
+        thread.join()
+
+    # A program that ends with an error would stop the thread anywhere, also inside of HDF5, whose
+    # lock it would then hold forever, and the program wait for that on its way out.
+    atexit.register(end)
     try:
         while True:
             item, error, last = ready.get()
@@ -263,8 +272,8 @@ def read_ahead(items: Iterator[Any], depth: int = 2) -> Iterator[Any]:
                 return
             yield item
     finally:
-        stop.set()
-        thread.join()
+        end()
+        atexit.unregister(end)
 
 
 def prepared(

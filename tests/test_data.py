@@ -1,8 +1,11 @@
 """What the loader promises: every sample once an epoch, the same deal for the same seed."""
 
+import subprocess
+import sys
 import threading
 import time
 
+import h5py
 import numpy as np
 import pytest
 from events import write_events
@@ -222,3 +225,34 @@ class TestBadFiles:
     def test_fewer_samples_than_ranks(self):
         with pytest.raises(UserError, match="3 samples are fewer than 4 ranks"):
             Batches(3, 1, 0, 4, 0)
+
+
+ENDS_WHILE_READING = """
+import sys, time
+import h5py
+from minidl.data import read_ahead
+
+file = h5py.File(sys.argv[1])
+
+def items():
+    while True:
+        yield file["x"][...]
+
+batches = read_ahead(items())
+next(batches)
+time.sleep(0.05)
+raise RuntimeError("something else is wrong")
+"""
+
+
+def test_a_program_that_fails_while_data_are_read_ends(tmp_path):
+    """A thread that is stopped inside of HDF5 keeps its lock; leaving would wait for it."""
+    with h5py.File(tmp_path / "slow.h5", "w") as file:
+        file.create_dataset("x", data=np.zeros((64, 1 << 18)), compression="gzip")
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", ENDS_WHILE_READING, tmp_path / "slow.h5"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "RuntimeError: something else is wrong" in done.stderr

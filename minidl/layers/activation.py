@@ -42,15 +42,17 @@ class ReLU(Layer):
 
     def start(self, shape: Shape, training: bool) -> None:
         """Get ready for the strips of an input of this shape."""
-        self._positive = self._buffer("positive", shape, np.bool_)
+        self._positive = self._buffer("positive", shape, np.bool_) if training else None
 
     def forward_strip(self, x: np.ndarray, strip: Strip) -> np.ndarray:
         """Write over a strip; keep which of its numbers were positive."""
-        np.greater(x, 0, out=self._positive[strip.images, strip.rows])
+        if self._positive is not None:
+            np.greater(x, 0, out=self._positive[strip.images, strip.rows])
         return np.maximum(x, 0, out=x)
 
     def backward_strip(self, dy: np.ndarray, strip: Strip) -> np.ndarray:
         """Compute dx of a strip, in the workspace."""
+        assert self._positive is not None
         dx = workspace.take("activation", dy.shape, dy.dtype)
         return np.multiply(dy, self._positive[strip.images, strip.rows], out=dx)
 

@@ -20,7 +20,7 @@ AlgorithmName = Literal["auto", "im2col", "winograd2", "winograd4"]
 # Measured on one core of an AMD Zen 4, over forward and backward. What counts is how they compare.
 SECONDS_PER_OPERATION = 1 / 95e9  # of a matrix product
 SECONDS_PER_NUMBER = 2.5e-9  # that is spread or collected
-SECONDS_PER_WEIGHT = 10e-9  # that is prepared, once a batch
+SECONDS_PER_WEIGHT = 7e-9  # that is prepared, once a batch
 LARGEST = 256 * 1024 * 1024  # bytes of prepared weights, of which there are three copies
 
 
@@ -84,10 +84,11 @@ def seconds(algorithm: Algorithm, weight_shape: Shape, y_shape: Shape) -> float:
     """Estimate the time of a batch, forward and backward; infinite if there is no room for it."""
     N, H, W, K = y_shape
     P, tiles, Q = algorithm.spread_shape(weight_shape, H, W)
-    if 4 * P * Q * K > LARGEST and P > 1:
+    prepared = P * Q * K if P > 1 else 0  # im2col takes weights as they are
+    if 4 * prepared > LARGEST:
         return math.inf
     return (
         N * 3 * 2 * P * tiles * Q * K * SECONDS_PER_OPERATION
         + N * P * tiles * (Q + K) * SECONDS_PER_NUMBER
-        + P * Q * K * SECONDS_PER_WEIGHT
+        + prepared * SECONDS_PER_WEIGHT
     )
