@@ -7,9 +7,6 @@ import pytest
 from launch import minidl
 
 from minidl.cli import cost_model
-from minidl.layers import algorithms
-from minidl.layers.algorithms import named
-from minidl.layers.windows import Windows
 from minidl.parallel.virtual import VirtualCluster
 from minidl.virtual_training import read_machine
 
@@ -34,16 +31,6 @@ def test_this_machine_is_measured_and_can_be_used(tmp_path):
         return comm.clock()
 
     assert VirtualCluster(2, machine).run(program) == [pytest.approx(machine.latency)] * 2
-
-
-@pytest.mark.parametrize("kind", cost_model.KINDS)
-@pytest.mark.parametrize("stride", [1, 2])
-def test_what_is_counted_is_what_the_choice_among_algorithms_counts(kind, stride):
-    algorithm = named(kind, Windows((3, 3), (stride, stride), (1, 1)))
-    weight_shape, y_shape = (3, 3, 5, 7), (8, 13, 9, 7)
-    in_use = [getattr(algorithms, name) for name in cost_model.NAMES]
-    estimate = np.dot(cost_model.counts(algorithm, weight_shape, y_shape), in_use)
-    assert estimate == pytest.approx(algorithms.seconds(algorithm, weight_shape, y_shape))
 
 
 def test_constants_that_explain_the_times_are_found(monkeypatch):

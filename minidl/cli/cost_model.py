@@ -8,9 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..layers import Conv2d, algorithms
-from ..layers.algorithms import AlgorithmName
-from ..layers.convolution import Algorithm
-from ..layers.layer import Shape
+from ..layers.algorithms import AlgorithmName, counts
 
 NAMES = ("SECONDS_PER_OPERATION", "SECONDS_PER_NUMBER", "SECONDS_PER_WEIGHT")
 BATCH, TIMES = 8, 5
@@ -64,10 +62,3 @@ def times() -> list[tuple[tuple[int, int, int], float]]:
         (counts(layer.convolution.algorithm, layer.weight.shape, layer.convolution.y_shape), passed)
         for (layer, _), passed in zip(cases, fastest, strict=True)
     ]
-
-
-def counts(algorithm: Algorithm, weight_shape: Shape, y_shape: Shape) -> tuple[int, int, int]:
-    """What the constants are multiplied with: operations, numbers and weights of a batch."""
-    N, H, W, K = y_shape
-    P, tiles, Q = algorithm.spread_shape(weight_shape, H, W)
-    return N * 3 * 2 * P * tiles * Q * K, N * P * tiles * (Q + K), P * Q * K

@@ -80,15 +80,21 @@ def made_ready(
     return earlier
 
 
-def seconds(algorithm: Algorithm, weight_shape: Shape, y_shape: Shape) -> float:
-    """Estimate the time of a batch, forward and backward; infinite if there is no room for it."""
+def counts(algorithm: Algorithm, weight_shape: Shape, y_shape: Shape) -> tuple[int, int, int]:
+    """Count operations, numbers and weights of a batch: what the constants above are for."""
     N, H, W, K = y_shape
     P, tiles, Q = algorithm.spread_shape(weight_shape, H, W)
     prepared = P * Q * K if P > 1 else 0  # im2col takes weights as they are
-    if 4 * prepared > LARGEST:
+    return N * 3 * 2 * P * tiles * Q * K, N * P * tiles * (Q + K), prepared
+
+
+def seconds(algorithm: Algorithm, weight_shape: Shape, y_shape: Shape) -> float:
+    """Estimate the time of a batch, forward and backward; infinite if there is no room for it."""
+    operations, numbers, weights = counts(algorithm, weight_shape, y_shape)
+    if 4 * weights > LARGEST:
         return math.inf
     return (
-        N * 3 * 2 * P * tiles * Q * K * SECONDS_PER_OPERATION
-        + N * P * tiles * (Q + K) * SECONDS_PER_NUMBER
-        + prepared * SECONDS_PER_WEIGHT
+        operations * SECONDS_PER_OPERATION
+        + numbers * SECONDS_PER_NUMBER
+        + weights * SECONDS_PER_WEIGHT
     )
