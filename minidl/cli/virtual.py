@@ -45,8 +45,8 @@ def explore(
         As for train.
     """
     from .. import parallel  # noqa: F401  (first: it says in a line if there is no MPI)
-    from ..exploration import print_exploration
     from ..parallel.virtual.promises import Case
+    from .exploration import print_exploration
 
     if strategy == "async" and group_size > 1:
         raise UserError("--group-size goes with --strategy hybrid")

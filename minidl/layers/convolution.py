@@ -96,8 +96,11 @@ class Convolution:
 
     def start_back(self) -> None:
         """Get ready to send gradients back."""
-        # Small products with a matrix that lies transposed in memory take twice as long.
-        np.copyto(self._transposed, self._prepared.transpose(0, 2, 1))
+        transposed = self._prepared.transpose(0, 2, 1)
+        if len(transposed) == 1:
+            self._transposed = transposed
+        else:  # small products with a matrix that lies transposed in memory take twice as long
+            np.copyto(self._transposed, transposed)
 
     def end_back(self, dweight: np.ndarray) -> None:
         """Write the gradient of the weights."""

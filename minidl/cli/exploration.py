@@ -6,10 +6,10 @@ import time
 
 from rich.console import Console
 
-from .errors import UserError
-from .parallel.virtual import VirtualError, explore
-from .parallel.virtual.promises import BrokenPromiseError, Case, run
-from .tables import counted
+from ..errors import UserError
+from ..parallel.virtual import VirtualError, explore
+from ..parallel.virtual.promises import BrokenPromiseError, Case, run
+from ..tables import counted
 
 SHOW_EVERY = 200  # schedules
 MOST_DIGITS = 340  # base 8, the most that a float64 reaches; see Case.targets
