@@ -80,7 +80,7 @@ class Conv2d(Layer):
 
     def start(self, x: np.ndarray, training: bool, require: Require | None) -> None:
         """Get ready for the strips of a batch."""
-        self._check(x)
+        self._expect_images(x, self.weight.shape[2], self.weight.dtype)
         if require:
             require(self)
         y_shape = (len(x), *self.output_shape(x.shape[1:]))
@@ -132,11 +132,3 @@ class Conv2d(Layer):
         """Two a multiply-add, and each output pixel sums over one patch a filter."""
         rows, columns, _ = self.output_shape(shape)
         return 2 * rows * columns * self.weight.size
-
-    def _check(self, x: np.ndarray) -> None:
-        channels = self.weight.shape[2]
-        if x.ndim != 4 or x.shape[3] != channels or x.dtype != self.weight.dtype:
-            raise ValueError(
-                f"{self.name}: expected {self.weight.dtype} images of shape (N, H, W, {channels}),"
-                f" got {x.dtype} of shape {x.shape}"
-            )

@@ -69,7 +69,7 @@ class ConvTranspose2d(Layer):
         self, x: np.ndarray, training: bool = True, require: Require | None = None
     ) -> np.ndarray:
         """Compute y[n, i*s+a, j*s+b, k] = bias[k] + sum of x[n,i,j,c] weight[a,b,k,c]."""
-        self._check(x)
+        self._expect_images(x, self.weight.shape[3], self.weight.dtype)
         if require:
             require(self)
         earlier = getattr(self, "convolution", None)
@@ -125,11 +125,3 @@ class ConvTranspose2d(Layer):
     def flops(self, shape: Shape) -> int:
         """Two a multiply-add, and each input pixel writes one patch a filter."""
         return 2 * shape[0] * shape[1] * self.weight.size
-
-    def _check(self, x: np.ndarray) -> None:
-        channels = self.weight.shape[3]
-        if x.ndim != 4 or x.shape[3] != channels or x.dtype != self.weight.dtype:
-            raise ValueError(
-                f"{self.name}: expected {self.weight.dtype} images of shape (N, H, W, {channels}),"
-                f" got {x.dtype} of shape {x.shape}"
-            )

@@ -119,6 +119,14 @@ class Layer:
             flat = self._buffers[name] = np.empty(size, dtype)
         return flat[:size].reshape(shape)
 
+    def _expect_images(self, x: np.ndarray, channels: int, dtype: np.dtype) -> None:
+        """Raise ``ValueError`` unless ``x`` is a batch of such images."""
+        if x.ndim != 4 or x.shape[3] != channels or x.dtype != dtype:
+            raise ValueError(
+                f"{self.name}: expected {dtype} images of shape (N, H, W, {channels}),"
+                f" got {x.dtype} of shape {x.shape}"
+            )
+
     def _recall(self) -> Any:
         """Hand ``backward`` what ``forward`` saved, once."""
         saved, self._saved = self._saved, None
