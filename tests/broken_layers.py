@@ -104,7 +104,9 @@ class ShiftedPatches(Conv2d):
         down, right = self.windows.padding
         lower = Windows(self.windows.kernel, self.windows.stride, (down - 1, right))
         self.convolution.windows = lower
-        return super().backward(dy, announce)
+        dx = super().backward(dy, announce)
+        self.convolution.windows = self.windows
+        return dx
 
 
 class EveryoneWins(MaxPool2d):

@@ -133,7 +133,8 @@ def test_without_an_mpi_library_it_says_what_to_install(monkeypatch):
 def test_where_numpy_cannot_be_compiled_make_says_what_is_missing(tmp_path, missing):
     for tool in {"cc", "c++", "pkg-config"} - {missing}:
         (tmp_path / tool).touch(mode=0o755)
-    command = [shutil.which("make"), "--always-make", "build/mkl/installed", f"PATH={tmp_path}"]
+    command = [shutil.which("make"), "--always-make", "--no-print-directory"]
+    command += ["build/mkl/installed", f"PATH={tmp_path}"]
     root = Path(__file__).parent.parent
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -10,6 +10,7 @@ from cyclopts import App, ArgumentCollection, Group, Parameter, Token
 
 from .. import model
 from ..errors import UserError
+from ..layers.algorithms import AlgorithmName  # noqa: F401  (HybridSettings inherits its use)
 from ..run import read_settings
 from ..settings import Settings
 from ..virtual import Virtual
