@@ -38,6 +38,9 @@ import os
 import sys
 from importlib.metadata import entry_points
 from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 from .errors import UserError
 
@@ -79,3 +82,15 @@ def load(name: str) -> ModuleType:
             "a model is a module with " + ", ".join(REQUIRED) + " (see minidl/model.py)"
         )
     return module
+
+
+def random_target(module: ModuleType, output: Any, generator: np.random.Generator) -> Any:
+    """Draw a target for a batch of outputs: the model's own way, or else labels of classes."""
+    if hasattr(module, "random_target"):
+        return module.random_target(output, generator)
+    if isinstance(output, np.ndarray) and output.ndim == 2:
+        return generator.integers(output.shape[1], size=len(output))
+    raise UserError(
+        f"{module.__name__}: its network is no classifier, whose targets would be labels; "
+        "add random_target(output, generator) -> target to the module (see minidl/model.py)"
+    )

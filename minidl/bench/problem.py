@@ -133,9 +133,6 @@ def make_problem(
     UserError
         If there is no such model, or it has no network for such images.
     """
-    # Not above: the processes of the engines do without the command line.
-    from ..cli.check import random_target
-
     for flag, value in (("--batch-size", batch_size), ("--threads", threads)):
         if value < 1:
             raise UserError(f"{flag} must be at least 1, got {value}")
@@ -143,7 +140,7 @@ def make_problem(
     generator = np.random.default_rng(1)
     x = generator.standard_normal((batch_size, *shape), np.float32)
     output = build(module, shape, width, np.float32).forward(x.copy(), training=False)
-    target = random_target(module, output, generator)
+    target = model.random_target(module, output, generator)
     return Problem(name, width, x, target, threads, inference)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -13,6 +12,7 @@ from ..errors import UserError
 from ..gradients.gradcheck import check_layer, check_network
 from ..gradients.gradient_report import TensorReport
 from ..layers.layer import Shape
+from ..model import random_target
 from ..summary import build
 from ..tables import plain_table, times
 
@@ -89,18 +89,6 @@ def check_model(
             "random_target(output, generator) -> target to the module (see minidl/model.py)"
         ) from None
     return alone, list(whole.tensors)
-
-
-def random_target(module: ModuleType, output: Any, generator: np.random.Generator) -> Any:
-    """Draw a target for a batch of outputs: the model's own way, or else labels of classes."""
-    if hasattr(module, "random_target"):
-        return module.random_target(output, generator)
-    if isinstance(output, np.ndarray) and output.ndim == 2:
-        return generator.integers(output.shape[1], size=len(output))
-    raise UserError(
-        f"{module.__name__}: its network is no classifier, whose targets would be labels; "
-        "add random_target(output, generator) -> target to the module (see minidl/model.py)"
-    )
 
 
 def print_reports(title: str, reports: list[TensorReport], console: Console) -> None:
