@@ -171,7 +171,7 @@ def test_every_second_of_a_step_belongs_to_a_layer_or_is_named():
     shares = sum(row.share for row in found.layers)
     shares += sum(other.seconds.median for other in found.others) / found.step.median
     assert shares == pytest.approx(1)
-    assert [other.name for other in found.others] == ["optimiser", "rest"]
+    assert [other.name for other in found.others] == ["solver", "rest"]
     assert found.loader is None
 
 
@@ -204,7 +204,7 @@ def test_layers_of_a_run_on_data_with_their_picture(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    for word in ("conv1", "linear", "optimiser", "rest", "step", "loader", "GFLOP/s"):
+    for word in ("conv1", "linear", "solver", "rest", "step", "loader", "GFLOP/s"):
         assert word in done.stdout
 
 
@@ -219,7 +219,7 @@ def test_the_picture_names_every_layer_and_the_optimiser():
     found = measure_layers(tiny(), None, None, repetitions=1)
     times, rates = draw(found).axes
     labels = [label.get_text().split("\n")[0] for label in times.get_yticklabels()]
-    assert labels == [row.name for row in found.layers] + ["optimiser", "rest"]
+    assert labels == [row.name for row in found.layers] + ["solver", "rest"]
     assert times.get_xlabel() == "milliseconds" and "GFLOP/s" in rates.get_xlabel()
 
 

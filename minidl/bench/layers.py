@@ -133,7 +133,7 @@ def figures_of_pass(key: str, flops: int, ours: list[Answer], theirs: list[Answe
 def figures_of_others(ours: list[Answer], theirs: list[Answer] | None) -> Iterable[OtherFigures]:
     """The optimiser; the loss and what stands between layers."""
     update = spread(theirs, "update") if theirs else None
-    yield OtherFigures("optimiser", spread(ours, "update"), update)
+    yield OtherFigures("solver", spread(ours, "update"), update)
     yield OtherFigures("rest", Spread.of(map(rest, ours)), None)
 
 
