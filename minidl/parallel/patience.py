@@ -7,11 +7,22 @@ keeps the server from doing what it waits for.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 from mpi4py import MPI
 
-NAP = 50e-6  # seconds; short beside a layer's backward, long enough for others to compute
+# Seconds. The first naps are short beside a layer's backward. Who looks in vain naps longer and
+# longer: every look interrupts who computes there.
+SHORTEST, LONGEST = 50e-6, 1e-3
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Sleep between looks until it is done."""
+    nap = SHORTEST
+    while not done():
+        time.sleep(nap)
+        nap = min(2 * nap, LONGEST)
 
 
 class PatientRequest(MPI.Request):
@@ -19,8 +30,7 @@ class PatientRequest(MPI.Request):
 
     def Wait(self, status: MPI.Status | None = None) -> Literal[True]:  # noqa: N802
         """Wait until it has completed, as MPI's own does."""
-        while not self.Test(status):
-            time.sleep(NAP)
+        until(lambda: self.Test(status))
         return True
 
 
@@ -34,8 +44,7 @@ class PatientComm(MPI.Intracomm):
         status: MPI.Status | None = None,
     ) -> Literal[True]:
         """Wait for a message, as MPI's own does."""
-        while not self.Iprobe(source, tag, status):
-            time.sleep(NAP)
+        until(lambda: self.Iprobe(source, tag, status))
         return True
 
     def Irecv(  # noqa: N802
