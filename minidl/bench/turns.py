@@ -8,6 +8,7 @@ An engine is a function that gets ready and returns another one, which is called
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -79,8 +80,8 @@ def take_turns(engines: Mapping[str, Engine], repetitions: int) -> Turns:
             for name in [name for name in engines if name not in turns.left_out]:
                 ask(name, processes[name], b"\n")
                 answer = answer_of(name, processes[name])
-                if isinstance(answer, UnavailableError):
-                    turns.left_out[name] = str(answer)
+                if "left out" in answer:
+                    turns.left_out[name] = answer["left out"]
                 elif number:
                     turns.answers.setdefault(name, []).append(answer)
     return turns
@@ -96,15 +97,15 @@ def ask(name: str, process: subprocess.Popen, request: bytes) -> None:
         raise ended(name, process) from None
 
 
-def answer_of(name: str, process: subprocess.Popen) -> Answer | UnavailableError:
+def answer_of(name: str, process: subprocess.Popen) -> Answer:
     """Wait for an answer; raise it if it is the user's error."""
     assert process.stdout is not None
-    try:
-        answer = pickle.load(process.stdout)
-    except EOFError:
-        raise ended(name, process) from None
-    if isinstance(answer, UserError):
-        raise answer
+    line = process.stdout.readline()
+    if not line:
+        raise ended(name, process)
+    answer: Answer = json.loads(line)
+    if "mistake" in answer:
+        raise UserError(answer["mistake"])
     return answer
 
 

@@ -1,10 +1,12 @@
 """The process of one engine: ``python -m minidl.bench.worker``, as ``turns.py`` starts it.
 
-Reads the engine from standard input, then takes a turn for every line of it.
+Reads the engine from standard input, then takes a turn for every line of it, and answers with a
+line of JSON.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import resource
@@ -14,7 +16,7 @@ import time
 from pathlib import Path
 
 from ..errors import UserError
-from .turns import UnavailableError
+from .turns import Answer, UnavailableError
 
 
 def main() -> None:
@@ -22,7 +24,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks ends this one
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
-    engine = pickle.load(requests)
+    engine = pickle.load(requests)  # a function of this package, from the process that started us
     turn = None
     for _ in requests:
         try:
@@ -30,10 +32,12 @@ def main() -> None:
             start = time.perf_counter()
             answer = turn()
             seconds = time.perf_counter() - start
-            said: object = {"seconds": seconds, "peak": peak_bytes(), **answer}
-        except (UserError, UnavailableError) as error:
-            said = error
-        pickle.dump(said, answers)
+            said: Answer = {"seconds": seconds, "peak": peak_bytes(), **answer}
+        except UserError as error:
+            said = {"mistake": str(error)}
+        except UnavailableError as error:
+            said = {"left out": str(error)}
+        answers.write(json.dumps(said, default=float).encode() + b"\n")
         answers.flush()
 
 
