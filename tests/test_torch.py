@@ -18,6 +18,7 @@ from minidl import losses
 from minidl.layers import (
     AvgPool2d,
     BatchNorm2d,
+    Conv2d,
     GlobalAvgPool2d,
     LeakyReLU,
     MaxPool2d,
@@ -323,3 +324,34 @@ def test_ten_losses_of_training(problem, dtype):
         descent.step()
     assert found[-1] < found[0] / 10
     np.testing.assert_allclose(found, expected, rtol=1e-4 if dtype == np.float32 else 1e-12)
+
+
+def largest_errors(found, exact):
+    """Of each gradient, over its largest number."""
+    return [np.abs(a - b).max() / np.abs(b).max() for a, b in zip(found, exact, strict=True)]
+
+
+@pytest.mark.parametrize("algorithm", ["im2col", "winograd2", "winograd4"])
+def test_gradients_are_as_accurate_as_theirs(algorithm):
+    """Single precision against direct convolution in double: dx and dweight, 128 filters."""
+    generator = np.random.default_rng(1)
+    x, dy = generator.standard_normal((2, 2, 56, 56, 128)).astype(np.float32)
+
+    def ours_by(algorithm, dtype):
+        layer = Conv2d(
+            128, 128, 3, padding=1, generator=np.random.default_rng(2), dtype=dtype,
+            algorithm=algorithm,
+        )  # fmt: skip
+        layer.weight[...] = layer.weight.astype(np.float32)
+        layer.forward(x.astype(dtype))
+        return layer, (layer.backward(dy.astype(dtype)), layer.dweight)
+
+    layer, exact = ours_by("im2col", np.float64)
+    tolerance = 0.0
+    for layout in (torch.contiguous_format, torch.channels_last):
+        there = theirs(x).detach().contiguous(memory_format=layout).requires_grad_()
+        weight = torch.tensor(kernel(layer.weight).astype(np.float32), requires_grad=True)
+        functional.conv2d(there, weight, padding=1).backward(theirs(dy).detach())
+        found = ours(there.grad), weight.grad.numpy().transpose(2, 3, 1, 0)
+        tolerance = max(tolerance, *largest_errors(found, exact))
+    assert max(largest_errors(ours_by(algorithm, np.float32)[1], exact)) <= tolerance
