@@ -1,0 +1,1 @@
+"""Synthetic weather: fields that obey the balances of the atmosphere, with storms put into them."""
