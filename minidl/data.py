@@ -32,6 +32,8 @@ class Dataset:
     paths : sequence of Path
     fields : sequence of str
         Names of the arrays that ``read`` returns.
+    gaps : sequence of str
+        Those in which a number that is not finite says that a value is missing.
 
     Raises
     ------
@@ -40,8 +42,11 @@ class Dataset:
         of different lengths, and files of different shapes.
     """
 
-    def __init__(self, paths: Sequence[Path], fields: Sequence[str]) -> None:
+    def __init__(
+        self, paths: Sequence[Path], fields: Sequence[str], gaps: Sequence[str] = ()
+    ) -> None:
         self.paths, self.fields = [Path(path) for path in paths], tuple(fields)
+        self.gaps = tuple(gaps)
         self.files = [open_hdf5(path) for path in self.paths]
         counts = [
             self._check(path, file) for path, file in zip(self.paths, self.files, strict=True)
@@ -63,14 +68,14 @@ class Dataset:
         return self.paths[file], sample - int(self.starts[file])
 
     def read(self, indices: np.ndarray) -> Samples:
-        """Read samples, in the order of ``indices``.
+        """Read samples, in the order of ``indices``, which come along as ``index``.
 
         Raises
         ------
         UserError
             For numbers that are not finite, and where a file turns out to be damaged.
         """
-        return {field: self._read(field, indices) for field in self.fields}
+        return {"index": indices, **{field: self._read(field, indices) for field in self.fields}}
 
     def column(self, field: str) -> np.ndarray:
         """Read a whole field of one number a sample, as labels and weights are."""
@@ -115,7 +120,7 @@ class Dataset:
                     f"{self.paths[owner]}: cannot read {field!r}, "
                     f"sample {index - self.starts[owner]}: {error}"
                 ) from None
-        if out.dtype.kind == "f" and not np.isfinite(out).all():
+        if out.dtype.kind == "f" and field not in self.gaps and not np.isfinite(out).all():
             bad = ~np.isfinite(out).reshape(len(out), -1).all(axis=1)
             path, sample = self.locate(int(indices[np.argmax(bad)]))
             raise UserError(

@@ -13,6 +13,21 @@ from .errors import UserError
 LossAndGradient = tuple[float, np.ndarray]
 
 
+class Sum(float):
+    """A loss that is a sum: a number, which remembers its ``terms`` by name.
+
+    A model whose loss is one has every term shown and logged beside it.
+    """
+
+    terms: dict[str, float]
+
+    def __new__(cls, terms: dict[str, float]) -> Sum:
+        """Add up the terms."""
+        total = super().__new__(cls, sum(terms.values()))
+        total.terms = dict(terms)
+        return total
+
+
 def softmax_cross_entropy(
     logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
 ) -> LossAndGradient:
