@@ -1,40 +1,25 @@
-"""Make data sets of simulated events: on all cores, the same for a seed, safe to interrupt.
-
-Events are made in shards of a fixed size, each with random numbers of its own, so that a data set
-does not depend on how many processes made it. A finished shard is kept beside the data set until
-that is complete: an interrupted production goes on where it was.
-"""
+"""Make data sets of simulated events: half signal, half background, as the public ones are."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shutil
-import signal
-import threading
-import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
-from importlib.util import find_spec
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from minidl.errors import UserError
 
+from ..shards import Workers, check_numbers, check_packages, prepare_parts, progress
 from .selection import FEATURES, select
 
 LUMINOSITY = 36_000.0  # per picobarn: of the data that the paper's selection was made for
-EVERY = 10.0  # seconds between lines where no bar can be drawn
 COLLISIONS = {0: 1000, 1: 100}  # in a shard, by label; most QCD collisions are given up early
 
 Shard = dict[str, Any]  # its file as "path", and its arrays but for the images
@@ -82,24 +67,12 @@ def generate(
     parts = out.with_name(out.name + ".parts")
     prepare_parts(parts, {"size": size, "seed": seed, "minidl": version("minidl")})
     console = Console(soft_wrap=True, highlight=False)
-    workers = workers or available_cores()
     needed = {0: events - events // 2, 1: events // 2}
-    with ProcessPoolExecutor(workers, get_context("spawn"), start_worker) as pool:
-        try:
-            shards = {
-                label: produce(pool, workers, parts, label, count, size, seed, console)
-                for label, count in needed.items()
-            }
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise KeyboardInterrupt(
-                f"interrupted; the finished events are in {parts}, and the same command goes on"
-            ) from None
-        except BrokenProcessPool:
-            raise UserError(
-                "a process that made events was ended from outside (out of memory?); "
-                "the same command goes on from the finished ones, maybe with fewer --workers"
-            ) from None
+    with Workers(workers, "events", parts) as pool:
+        shards = {
+            label: produce(pool, parts, label, count, size, seed, console)
+            for label, count in needed.items()
+        }
     try:
         write(out, shards, needed, seed)
     except OSError as error:
@@ -108,113 +81,33 @@ def generate(
     console.print(f"wrote {out}: {events:,} simulated events, {out.stat().st_size / 2**20:.1f} MiB")
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def check_request(
     events: int, out: Path, size: int, seed: int, workers: int | None, overwrite: bool
 ) -> None:
     """Raise ``UserError`` for what cannot be done."""
-    for name, value, least in (
-        ("--events", events, 2),
-        ("--size", size, 8),
-        ("--seed", seed, 0),
-        ("--workers", 1 if workers is None else workers, 1),
-    ):
-        if value < least:
-            raise UserError(f"{name} must be at least {least}, got {value}")
-    if seed >= 2**32:
-        raise UserError(f"--seed must be less than {2**32}, got {seed}")
+    check_numbers({"--events": (events, 2), "--size": (size, 8), "--workers": (workers, 1)}, seed)
     if out.exists() and not overwrite:
         raise UserError(f"{out}: exists already; name another with --out, or use --overwrite")
-    for package in ("pythia8mc", "fastjet"):
-        if find_spec(package) is None:
-            raise UserError(
-                f"simulating collisions needs {package}, which is not installed: "
-                "pip install 'minidl[hep]'"
-            )
-
-
-def prepare_parts(parts: Path, settings: dict[str, Any]) -> None:
-    """Make the folder of finished shards; drop those that were made with other settings."""
-    try:
-        if parts.exists():
-            try:
-                same = json.loads((parts / "settings.json").read_text()) == settings
-            except (OSError, ValueError):
-                same = False
-            if same:
-                return
-            shutil.rmtree(parts)
-        parts.mkdir(parents=True)
-        (parts / "settings.json").write_text(json.dumps(settings))
-    except OSError as error:
-        raise UserError(f"{parts}: cannot write there: {error}; see --out") from None
+    check_packages("simulating collisions", ("pythia8mc", "fastjet"), "hep")
 
 
 def produce(
-    pool: ProcessPoolExecutor,
-    workers: int,
-    parts: Path,
-    label: int,
-    count: int,
-    size: int,
-    seed: int,
-    console: Console,
+    pool: Workers, parts: Path, label: int, count: int, size: int, seed: int, console: Console
 ) -> list[Shard]:
     """Make shards of one class until the first ones hold ``count`` events."""
-    name = ("background", "signal")[label]
     shards: list[Shard] = []
-    have, said = 0, time.monotonic()
-    columns = (
-        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=count)
-        for path in in_order(pool, workers, parts, label, size, seed):
+    have = 0
+    jobs = ((parts, label, number, size, seed) for number in itertools.count())
+    with progress(console, ("background", "signal")[label], count, "events") as show:
+        for path in pool.make(make_shard, jobs):
             with np.load(path) as file:
                 shard = {key: file[key] for key in file.files if key != "data"}
             shards.append({"path": path, **shard})
             have += len(shard["weight"])
-            progress.update(task, completed=min(have, count))
-            if not console.is_terminal and (have >= count or time.monotonic() - said > EVERY):
-                said = time.monotonic()
-                console.print(f"{name}: {min(have, count)}/{count} events")
+            show(min(have, count))
             if have >= count:
                 break
     return shards
-
-
-def in_order(
-    pool: ProcessPoolExecutor, workers: int, parts: Path, label: int, size: int, seed: int
-) -> Iterator[Path]:
-    """Yield the files of shard 0, 1, 2, ..., of which some more are always being made."""
-    numbers = itertools.count()
-    running: deque[Future[Path]] = deque()
-    try:
-        while True:
-            while len(running) < workers + 1:
-                running.append(pool.submit(make_shard, parts, label, next(numbers), size, seed))
-            yield running.popleft().result()
-    finally:
-        for future in running:
-            future.cancel()
-
-
-def start_worker() -> None:
-    """Leave Ctrl-C to the main process, end with it, and leave the libraries' banners unsaid."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-    def end_with_parent() -> None:
-        connection.wait([parent_process().sentinel])  # type: ignore[union-attr]
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def make_shard(parts: Path, label: int, number: int, size: int, seed: int) -> Path:
