@@ -5,25 +5,39 @@ user's own module, which is looked for in the working directory too. The library
 only through this page:
 
 ``FIELDS``
-    Names of the arrays that a sample has in the HDF5 files.
+    Names of the arrays that a sample has in the HDF5 files; ``"{NAME}"`` is what the option NAME
+    says.
+``GAPS`` (optional)
+    Those of them in which NaN says that a value is missing; in others it is an error.
 ``DEFAULTS`` (optional)
     Settings of a run that suit this model: any field of ``minidl.settings.Settings``.
+``OPTIONS`` (optional)
+    Settings of the model's own, as a dictionary of name and default: more flags of ``minidl
+    train``. Functions that have a keyword of that name are given the option.
+``SHAPE``, ``SMALL_SHAPE`` (optional)
+    (H, W, C) of images as the model is meant for, and of the smallest that show all of it: for
+    ``minidl summary``, ``bench`` and ``check``.
 ``network(shape, generator, *, width, dtype) -> Layer``
     Build the network for images of ``shape`` (H, W, C). ``width`` is left out where the user
     names none.
 ``loss(output, target) -> (value, dy)``
-    The mean over the batch, and its gradient by the output.
+    The mean over the batch, and its gradient by the output. A value of the kind
+    ``minidl.losses.Sum`` has its terms logged.
 ``prepare(samples, chances) -> (x, target)``
     Turn arrays as they are in the files (``FIELDS``, channel-first) into what the network and
     the loss take. ``chances``, (samples, 8) uniform in [0, 1), are for augmentation; ``None``
-    where nothing may be random.
+    where nothing may be random. ``samples["index"]`` says which samples of the data set they are.
 ``shape(dataset) -> (H, W, C)``
     Check the data set (``UserError`` where it does not fit) and return its images' shape.
+``measure(dataset, tell) -> dict`` (optional)
+    What has to be known about the data that are trained on, their mean for instance, as plain
+    values: kept with the run, and given to functions as options are. ``tell(line)`` says how it
+    goes.
 ``metrics(output, target) -> dict`` (optional)
     Figures beside the loss, each a mean over the batch.
-``evaluate(outputs, dataset, folder) -> dict`` (optional)
-    Judge the outputs for a whole data set; leave pictures in ``folder``; return figures as plain
-    numbers, strings, lists and dictionaries.
+``evaluate(batches, dataset, folder) -> dict`` (optional)
+    Judge the network on a whole data set, whose (output, target) come batch by batch, in order;
+    leave pictures in ``folder``; return figures as plain numbers, strings, lists and dictionaries.
 ``report(figures) -> iterable of str`` (optional)
     Say these figures in lines for a person.
 ``random_target(output, generator) -> target`` (optional)
@@ -34,15 +48,21 @@ only through this page:
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from .data import Dataset
 from .errors import UserError
+from .layers.layer import Shape
 
 REQUIRED = ("FIELDS", "network", "loss", "prepare", "shape")
 
@@ -84,7 +104,75 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def random_target(module: ModuleType, output: Any, generator: np.random.Generator) -> Any:
+class Model:
+    """A model whose options are chosen.
+
+    It has what the module has; but its functions are given those options, and what was measured,
+    that they name as keywords.
+
+    Parameters
+    ----------
+    module : module
+        As this page describes one.
+    options : dict
+        Of ``OPTIONS``, in place of the defaults: numbers and words, also as text.
+
+    Raises
+    ------
+    UserError
+        If there is no such option, or it is not of the default's type.
+    """
+
+    def __init__(self, module: Any, options: dict[str, Any] | None = None) -> None:
+        self.module = module
+        self.options = dict(getattr(module, "OPTIONS", {}))
+        self.measured: dict[str, Any] = {}
+        for name, value in (options or {}).items():
+            if name not in self.options:
+                known = ", ".join(f"--{other}" for other in self.options) or "none"
+                raise UserError(f"{module.__name__} has no option --{name}; it has: {known}")
+            kind = type(self.options[name])
+            try:
+                self.options[name] = kind(value)
+            except ValueError:
+                raise UserError(
+                    f"--{name} {value}: expected a value like {self.options[name]!r}"
+                ) from None
+
+    def __getattr__(self, name: str) -> Any:
+        """What the module has."""
+        value = getattr(self.module, name)
+        if not inspect.isfunction(value):
+            return value
+        keywords = inspect.signature(value).parameters
+        chosen = self.options | self.measured
+        return partial(value, **{key: chosen[key] for key in chosen if key in keywords})
+
+    def open(self, paths: Sequence[Path]) -> Dataset:
+        """Open files as a data set of this model."""
+        fields = [field.format(**self.options) for field in self.FIELDS]
+        return Dataset(paths, fields, getattr(self, "GAPS", ()))
+
+    def figures(self, output: Any, target: Any) -> dict[str, float]:
+        """The loss of a batch, its terms if it is a sum, and the metrics: all means."""
+        loss = self.loss(output, target)[0]
+        figures = {"loss": float(loss), **getattr(loss, "terms", {})}
+        return figures | (self.metrics(output, target) if hasattr(self, "metrics") else {})
+
+    def measure_on(self, dataset: Dataset, tell: Callable[[str], None]) -> None:
+        """Measure what functions have to be given, if there is such a thing."""
+        if hasattr(self, "measure"):
+            self.measured = self.measure(dataset, tell)
+
+
+def shape_for(module: Any, size: int | None, channels: int | None, small: bool = False) -> Shape:
+    """(H, W, C) as asked for, or as the model is meant for."""
+    name, usual = ("SMALL_SHAPE", (16, 16, 3)) if small else ("SHAPE", (224, 224, 3))
+    height, width, own = getattr(module, name, usual)
+    return size or height, size or width, channels or own
+
+
+def random_target(module: Any, output: Any, generator: np.random.Generator) -> Any:
     """Draw a target for a batch of outputs: the model's own way, or else labels of classes."""
     if hasattr(module, "random_target"):
         return module.random_target(output, generator)

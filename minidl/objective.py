@@ -35,6 +35,7 @@ class Objective:
     def __init__(self, network: Layer, loss: Loss, clip: float | None = None) -> None:
         self.network, self.loss, self.clip = network, loss, clip
         self.layers = network.layers()
+        self.terms: tuple[str, ...] = ()  # of the loss, if it is a sum
         self._sums: dict[Layer, np.ndarray] = {}
         self._dy: Any = None
 
@@ -50,8 +51,9 @@ class Objective:
 
         Returns
         -------
-        np.ndarray of float64, shape (2,)
-            The loss summed over the samples, and their number.
+        np.ndarray of float64, shape (2 + terms,)
+            The loss summed over the samples, their number, and each of the loss's ``terms``,
+            if it is a ``minidl.losses.Sum``, summed over the samples.
         """
         total = np.zeros(2)
         for number, (x, target) in enumerate(batches):
@@ -59,7 +61,10 @@ class Objective:
                 self.network.backward(self._dy, self._accumulate)
             loss, self._dy = self.loss(self.network.forward(x, require=require), target)
             self._samples, self._first = len(x), number == 0
-            total += loss * len(x), len(x)
+            terms = getattr(loss, "terms", {})
+            self.terms = tuple(terms)
+            summed = len(x) * np.array([loss, 1.0, *terms.values()])
+            total = summed if self._first else total + summed
         self._total = total[1]
         return total
 

@@ -69,9 +69,11 @@ class Progress:
         total = sum(self._spent.values()) or 1.0
         left = seconds / iteration * (self.iterations - iteration)
         since = max(seconds - self._shown["seconds"], 1e-9)
+        parts = [f"{name} {value:.3g}" for name, value in event.get("terms", {}).items()]
+        terms = f" ({', '.join(parts)})" if parts else ""
         return (
             f"iteration {iteration}/{self.iterations}  epoch {event['epoch']:.2f}  "
-            f"loss {event['loss']:.4f}  "
+            f"loss {event['loss']:.4f}{terms}  "
             f"{(event['samples'] - self._shown['samples']) / since:.0f} images/s  "
             f"waiting {100 * self._spent['waiting'] / total:.0f} %  "
             f"loading {100 * self._spent['loading'] / total:.0f} %  "

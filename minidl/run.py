@@ -12,11 +12,11 @@
 
 Every strategy writes the same log. Of an iteration of a group: ``group``, ``iteration`` (from 1),
 ``epoch``, ``samples`` (of all groups, as far as the first rank had heard), ``seconds`` (since the
-start), ``loss`` (mean over the group's samples), ``learning_rate`` (as it would be if all groups
-had come equally far), and ``computing``, ``waiting``, ``loading``: seconds in the iteration for
-arithmetic, for other ranks and for data, of the rank that speaks for the group. Of a layer's
-staleness: ``updates``, how many updates had which staleness. Where "start" has ``virtual``, the
-machine that was not there, all these seconds are its own, virtual ones.
+start), ``loss`` (mean over the group's samples), its ``terms`` if it is a sum, ``learning_rate``
+(as it would be if all groups had come equally far), and ``computing``, ``waiting``, ``loading``:
+seconds in the iteration for arithmetic, for other ranks and for data, of the rank that speaks for
+the group. Of a layer's staleness: ``updates``, how many updates had which staleness. Where "start"
+has ``virtual``, the machine that was not there, all these seconds are its own, virtual ones.
 """
 
 from __future__ import annotations

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from cyclopts import Parameter
 
 from . import optim
 from .errors import UserError
@@ -73,6 +74,8 @@ class Settings:
         Of initial weights, order and augmentation.
     checkpoint_every
         Iterations between saves of the network, as the first group has it.
+    options
+        Of the model's own, by name.
     """
 
     data: tuple[Path, ...] = ()
@@ -100,6 +103,8 @@ class Settings:
     threads: int = 1
     seed: int = 1
     checkpoint_every: int = 100
+    # Each is a flag of its own, which ``minidl train`` takes as it takes those of this page.
+    options: Annotated[dict[str, Any], Parameter(parse=False)] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in (

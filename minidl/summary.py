@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -30,14 +29,12 @@ class Row(NamedTuple):
     training: int
 
 
-def print_summary(
-    module: ModuleType, shape: tuple[int, int, int], width: int | None, console: Console
-) -> None:
+def print_summary(module: Any, shape: Shape, width: int | None, console: Console) -> None:
     """Print a model's layers in forward order: algorithms, shapes, parameters, operations.
 
     Parameters
     ----------
-    module : module
+    module : module or Model
         A model as ``minidl/model.py`` describes one.
     shape : (int, int, int)
         H, W, C of an image.
@@ -129,7 +126,7 @@ def algorithm(layer: Layer, entering: Shape, output: Shape) -> str:
 
 
 def build(
-    module: ModuleType, shape: Shape, width: int | None, dtype: np.typing.DTypeLike, seed: int = 0
+    module: Any, shape: Shape, width: int | None, dtype: np.typing.DTypeLike, seed: int = 0
 ) -> Layer:
     """Build a model's network for images of ``shape``, or say why that cannot be done."""
     options = {} if width is None else {"width": width}

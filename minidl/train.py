@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,10 +13,11 @@ import numpy as np
 from mpi4py import MPI
 
 from . import checkpoint, record
-from .data import Batches, Dataset, prepared, prepared_in_parts, read_ahead
+from .data import Batches, prepared, prepared_in_parts, read_ahead
 from .layers import Layer
 from .layers.algorithms import use_algorithm
 from .log import Event, Log
+from .model import Model
 from .objective import Batch, Objective
 from .parallel import async_ps, hybrid, sync
 from .parallel.agreement import together
@@ -34,7 +36,14 @@ STRATEGIES: dict[str, ModuleType] = {
 
 @dataclass
 class Training:
-    """A run that is ready to start: data opened, network built, strategy chosen.
+    """A run that is ready to start: data opened and measured, network built, strategy chosen.
+
+    Attributes
+    ----------
+    model : Model
+        Given as its module; its options are the settings'.
+    tell : function (line)
+        Is told, on rank 0, how getting ready goes.
 
     Raises
     ------
@@ -45,8 +54,9 @@ class Training:
 
     comm: MPI.Intracomm
     settings: Settings
-    model: ModuleType
+    model: Any
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    tell: Callable[[str], None] = print
     virtual: ClassVar[bool] = False  # whether its seconds are not real ones
 
     def __post_init__(self) -> None:
@@ -54,7 +64,8 @@ class Training:
         with together(comm):
             self.roles = roles = settings.roles(comm.size)
             self.group = roles.group(comm.rank)
-            self.dataset = Dataset(settings.data, self.model.FIELDS)
+            self.model = Model(self.model, settings.options)
+            self.dataset = self.model.open(settings.data)
             self.shape = self.model.shape(self.dataset)
             self.batches = Batches(
                 len(self.dataset),
@@ -65,7 +76,7 @@ class Training:
             )
             self.validation = None
             if settings.validation:
-                self.validation = Dataset(settings.validation, self.model.FIELDS)
+                self.validation = self.model.open(settings.validation)
                 self.model.shape(self.validation)
                 Batches(len(self.validation), settings.batch_size, comm.rank, comm.size, None)
             self.network: Layer = self.model.network(
@@ -73,6 +84,7 @@ class Training:
             )
             use_algorithm(self.network, settings.algorithm)
             roles.check([layer.parameters.size for layer in self.network.layers()])
+        self._measure()
         self.iterations = settings.iterations_of(self.batches.per_epoch)
         self.schedule = settings.schedule_for(
             updates=self.iterations * roles.groups, ranks=roles.group_size
@@ -85,6 +97,19 @@ class Training:
             self.stopwatch,
             **settings.staleness_options(),
         )
+
+    def _measure(self) -> None:
+        """Have rank 0 measure what the model has to know about the data, and tell all."""
+        comm, text = self.comm, b""
+        with together(comm):
+            if comm.rank == 0:
+                self.model.measure_on(self.dataset, self.tell)
+                text = json.dumps(self.model.measured).encode()
+        length = np.array(len(text))
+        comm.Bcast(length, root=0)
+        message = np.frombuffer(text, np.uint8) if comm.rank == 0 else np.empty(length, np.uint8)
+        comm.Bcast(message, root=0)
+        self.model.measured = json.loads(message.tobytes())
 
     def objective(self) -> Any:
         """What the strategy computes with."""
@@ -166,10 +191,7 @@ class Training:
         items = prepared(self.validation, batches, self.model.prepare, 0, batches.per_epoch)
         totals: dict[str, float] = {"samples": 0.0, "loss": 0.0}
         for x, target in self.read(items):
-            output = self.network.forward(x, training=False)
-            figures = {"loss": self.model.loss(output, target)[0]}
-            if hasattr(self.model, "metrics"):
-                figures |= self.model.metrics(output, target)
+            figures = self.model.figures(self.network.forward(x, training=False), target)
             totals["samples"] += len(x)
             for name, value in figures.items():
                 totals[name] = totals.get(name, 0.0) + value * len(x)
@@ -200,6 +222,7 @@ class Training:
                     "samples": samples,
                     "seconds": watch.now(),
                     "loss": loss,
+                    **self._terms(),
                     "learning_rate": self.schedule((iteration - 1) * self.roles.groups),
                     "computing": spent.get("compute", 0.0) + spent.get("send", 0.0),
                     "waiting": spent.get("wait", 0.0),
@@ -224,6 +247,13 @@ class Training:
                 strategy.gather()
                 with watch("write"):
                     self._save(run, iteration)
+
+    def _terms(self) -> dict[str, Any]:
+        """The terms of the last step's loss, if it is a sum, as the log has them."""
+        samples, *sums = self.strategy.total[1:].tolist()
+        terms = self.strategy.objective.terms
+        values = (total / samples for total in sums)
+        return {"terms": dict(zip(terms, values, strict=True))} if terms else {}
 
     def _validated(self, comm: MPI.Intracomm, iteration: int) -> Event:
         figures = self.validate(comm)

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -80,7 +79,7 @@ def train_on_virtual_ranks(
     virtual: Virtual,
     machine: Machine,
     settings: Settings,
-    module: ModuleType,
+    module: Any,
     carry_out: Callable[[Training], None],
 ) -> float:
     """Call ``carry_out(training)`` on every rank; return how many virtual seconds that took."""

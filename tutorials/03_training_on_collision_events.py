@@ -18,8 +18,9 @@ from page import OUTPUT, SMALL, events, minidl, show
 
 from minidl import checkpoint
 from minidl.data import Batches, Dataset
+from minidl.model import Model
 from minidl.optim import Adam
-from minidl.runs.evaluate import run_network
+from minidl.runs.evaluate import outputs
 from minidl.runs.plot import smooth
 from minidl.threads import use_threads
 from minidl_models import hep
@@ -212,7 +213,9 @@ show(figure, "03_loss")
 # %%
 testing = Dataset([test], hep.FIELDS)
 checkpoint.load(run / "checkpoint.h5", network)
-output, figures = run_network(network, hep, testing)
+figures = {}
+batches = outputs(network, Model(hep), testing, 64, figures)
+output = np.concatenate([logits.copy() for logits, _ in batches])
 print(f"accuracy {figures['accuracy']:.3f}")
 
 weight = columns["weight"].astype(float)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from .. import model
-from ..data import CHANCES, Dataset
+from ..data import CHANCES
 from ..errors import UserError
 from ..layers import Conv2d, ConvTranspose2d, Layer
+from ..model import Model
 from ..objective import Batch
 from ..threads import use_threads
 from .problem import Problem, parts
@@ -28,7 +28,7 @@ SIDE = 2048  # of the product's square matrices
 def step(problem: Problem) -> Turn:
     """Forward, loss, backward and update; or forward and loss."""
     use_threads(problem.threads)
-    loss_of, x, target = model.load(problem.model).loss, problem.x, problem.target
+    loss_of, x, target = problem.chosen.loss, problem.x, problem.target
     network = problem.network()
     layers, optimizers = network.layers(), problem.optimizers(network)
 
@@ -53,9 +53,9 @@ def layers(problem: Problem, data: Path | None) -> Turn:
     algorithms, ``0 algorithm`` and so on, of convolutions.
     """
     use_threads(problem.threads)
-    module, network = model.load(problem.model), problem.network()
+    chosen, network = problem.chosen, problem.network()
     learning, optimizers = network.layers(), problem.optimizers(network)
-    batches = read(data, len(problem.x), module) if data else repeat((problem.x, problem.target))
+    batches = read(data, len(problem.x), chosen) if data else repeat((problem.x, problem.target))
     spent: Answer = {}
     for number, part in enumerate(parts(network)):
         for way in ("forward", "backward"):
@@ -72,7 +72,7 @@ def layers(problem: Problem, data: Path | None) -> Turn:
 
     @timed("step", spent)
     def train(x: np.ndarray, target: Any) -> None:
-        network.backward(module.loss(network.forward(x), target)[1])
+        network.backward(chosen.loss(network.forward(x), target)[1])
         update()
 
     def turn() -> Answer:
@@ -107,15 +107,16 @@ def timed(name: str, spent: Answer) -> Callable[[Function], Function]:
     return wrap
 
 
-def read(data: Path, batch_size: int, module: Any) -> Iterator[Batch]:
+def read(data: Path, batch_size: int, chosen: Model) -> Iterator[Batch]:
     """Read and prepare whole batches in random order, for ever."""
-    dataset = Dataset([data], module.FIELDS)
+    dataset = chosen.open([data])
+    chosen.measure_on(dataset, lambda line: None)
     if len(dataset) < batch_size:
         raise UserError(f"{data}: {len(dataset)} samples are no batch of {batch_size}")
     generator = np.random.default_rng(1)
     while True:
         samples = dataset.read(generator.choice(len(dataset), batch_size, replace=False))
-        yield module.prepare(samples, generator.random((batch_size, CHANCES)))
+        yield chosen.prepare(samples, generator.random((batch_size, CHANCES)))
 
 
 def sgemm(threads: int) -> Turn:

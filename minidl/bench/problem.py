@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import model
-from ..data import Dataset
 from ..errors import UserError
 from ..layers import Layer, Sequential, Strips
 from ..layers.layer import Shape
 from ..losses import softmax_cross_entropy
+from ..model import Model, load, random_target
 from ..objective import Loss
 from ..optim import Optimizer
 from ..settings import Settings
@@ -38,6 +37,8 @@ class Problem:
         Of an engine.
     inference : bool
         Whether there is no backward and no update.
+    options : dict
+        Of the model's own.
     """
 
     model: str
@@ -46,14 +47,20 @@ class Problem:
     target: Any
     threads: int
     inference: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> Model:
+        """The model, with its options."""
+        return Model(load(self.model), self.options)
 
     def network(self) -> Layer:
         """Build the network, with the same weights every time."""
-        return build(model.load(self.model), self.x.shape[1:], self.width, np.float32)
+        return build(self.chosen, self.x.shape[1:], self.width, np.float32)
 
     def settings(self) -> Settings:
         """The settings that a run has unless told otherwise."""
-        return Settings(**getattr(model.load(self.model), "DEFAULTS", {}))
+        return Settings(**getattr(self.chosen, "DEFAULTS", {}))
 
     def optimizers(self, network: Layer) -> list[Optimizer]:
         """Make the model's optimiser for every layer, in forward order."""
@@ -79,7 +86,7 @@ class Problem:
         """
         if find_spec("torch") is None:
             raise UserError("--against torch needs PyTorch: pip install 'minidl[torch]'")
-        network, loss_of = self.network(), model.load(self.model).loss
+        network, loss_of = self.network(), self.chosen.loss
         output = network.forward(self.x[:1].copy(), training=False)
         if not is_cross_entropy(loss_of, output) or not is_chain(network):
             raise UserError(
@@ -125,6 +132,7 @@ def make_problem(
     width: int | None = None,
     threads: int = 1,
     inference: bool = False,
+    options: dict[str, Any] | None = None,
 ) -> Problem:
     """Draw images of ``shape``, (H, W, C), and targets.
 
@@ -136,16 +144,16 @@ def make_problem(
     for flag, value in (("--batch-size", batch_size), ("--threads", threads)):
         if value < 1:
             raise UserError(f"{flag} must be at least 1, got {value}")
-    module = model.load(name)
+    chosen = Model(load(name), options)
     generator = np.random.default_rng(1)
     x = generator.standard_normal((batch_size, *shape), np.float32)
-    output = build(module, shape, width, np.float32).forward(x.copy(), training=False)
-    target = model.random_target(module, output, generator)
-    return Problem(name, width, x, target, threads, inference)
+    output = build(chosen, shape, width, np.float32).forward(x.copy(), training=False)
+    target = random_target(chosen, output, generator)
+    return Problem(name, width, x, target, threads, inference, chosen.options)
 
 
 def image_shape(name: str, data: Path) -> Shape:
     """(H, W, C) of a file's images, which has to be one of the model's."""
-    module = model.load(name)
-    shape: Shape = module.shape(Dataset([data], module.FIELDS))
+    chosen = Model(load(name))
+    shape: Shape = chosen.shape(chosen.open([data]))
     return shape

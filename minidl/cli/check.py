@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -20,9 +20,7 @@ SAMPLES = 3  # more than one, so that sums over the batch are checked, and no po
 SHIFT = 0.1  # of the parameters, from where training starts
 
 
-def print_check(
-    module: ModuleType, shape: Shape, width: int | None, seed: int, console: Console
-) -> bool:
+def print_check(module: Any, shape: Shape, width: int | None, seed: int, console: Console) -> bool:
     """Check a model's gradients on random data, in double precision; print the verdicts.
 
     First each layer by itself, on random numbers of the shape that it meets in the network: there
@@ -31,7 +29,7 @@ def print_check(
 
     Parameters
     ----------
-    module : module
+    module : module or Model
         A model as ``minidl/model.py`` describes one.
     shape : (int, int, int)
         H, W, C of the images.
@@ -67,7 +65,7 @@ def print_check(
 
 
 def check_model(
-    module: ModuleType, shape: Shape, width: int | None, seed: int
+    module: Any, shape: Shape, width: int | None, seed: int
 ) -> tuple[list[TensorReport], list[TensorReport]]:
     """Check every layer of a model by itself, then the whole network with its loss."""
     network = build(module, shape, width, np.float64, seed)

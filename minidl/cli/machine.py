@@ -7,6 +7,7 @@ from typing import Literal
 
 from cyclopts import App
 
+from ..model import load, shape_for
 from .app import MACHINE, ModelName, app, console
 
 
@@ -72,8 +73,8 @@ def step(
     name: ModelName,
     /,
     *,
-    size: int = 224,
-    channels: int = 3,
+    size: int | None = None,
+    channels: int | None = None,
     batch_size: int = 8,
     width: int | None = None,
     threads: int = 1,
@@ -81,6 +82,7 @@ def step(
     against: Literal["torch"] | None = None,
     repetitions: int = 7,
     json: bool = False,
+    **options: str,
 ) -> None:
     """Measure a training step: forward, loss, backward and update; its memory, and PyTorch's.
 
@@ -95,9 +97,9 @@ def step(
     Parameters
     ----------
     size
-        Height and width of the images.
+        Height and width of the images; as the model is meant for unless given.
     channels
-        Channels of the images.
+        Channels of the images; likewise.
     batch_size
         Images of a step.
     width
@@ -112,12 +114,14 @@ def step(
         Turns that count; one more comes before.
     json
         Print the figures as JSON.
+    options
+        The model's own; climate has --preset.
     """
     from ..bench.problem import make_problem
     from ..bench.step import measure_step, print_step
 
-    shape = (size, size, channels)
-    problem = make_problem(name, shape, batch_size, width, threads, inference)
+    shape = shape_for(load(name), size, channels)
+    problem = make_problem(name, shape, batch_size, width, threads, inference, options)
     print_step(measure_step(problem, against, repetitions), json, console)
 
 
@@ -126,8 +130,8 @@ def layers(
     name: ModelName,
     /,
     *,
-    size: int = 224,
-    channels: int = 3,
+    size: int | None = None,
+    channels: int | None = None,
     batch_size: int = 8,
     width: int | None = None,
     threads: int = 1,
@@ -136,6 +140,7 @@ def layers(
     repetitions: int = 7,
     json: bool = False,
     picture: Path | None = None,
+    **options: str,
 ) -> None:
     """Measure where the time of a training step goes: every layer's forward and backward.
 
@@ -147,9 +152,9 @@ def layers(
     Parameters
     ----------
     size
-        Height and width of the images.
+        Height and width of the images; as the model is meant for unless given.
     channels
-        Channels of the images.
+        Channels of the images; likewise.
     batch_size
         Images of a step.
     width
@@ -166,6 +171,8 @@ def layers(
         Print the figures as JSON.
     picture
         Where a picture of them goes.
+    options
+        The model's own; climate has --preset.
     """
     from .. import picture as pictures
     from ..bench.layers import measure_layers, print_layers
@@ -174,10 +181,9 @@ def layers(
 
     if picture:
         pictures.check_path(picture, "--picture")
-    shape = image_shape(name, data) if data else (size, size, channels)
-    found = measure_layers(
-        make_problem(name, shape, batch_size, width, threads), data, against, repetitions
-    )
+    shape = image_shape(name, data) if data else shape_for(load(name), size, channels)
+    problem = make_problem(name, shape, batch_size, width, threads, options=options)
+    found = measure_layers(problem, data, against, repetitions)
     print_layers(found, json, console)
     if picture:
         pictures.save(draw(found), picture)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, ArgumentCollection, Group, Parameter, Token
 
@@ -37,7 +38,9 @@ def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection)
             if commands == ("compare",)
             else "no model named; expected minidl train MODEL, or --from RUN to repeat one"
         )
-    defaults = getattr(model.load(name), "DEFAULTS", {})
+    module = model.load(name)
+    complete_options(arguments, getattr(module, "OPTIONS", {}), earlier.get("options", {}), name)
+    defaults = getattr(module, "DEFAULTS", {})
     # A length on the command line replaces one from elsewhere, also if it is in the other unit.
     lengths = {"--epochs", "--iterations"}
     for argument in arguments:
@@ -47,6 +50,24 @@ def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection)
             continue
         for part in value if isinstance(value, list) else [value]:
             argument.append(Token(keyword=argument.name, value=str(part), source="settings"))
+
+
+def complete_options(
+    arguments: ArgumentCollection, known: dict[str, Any], earlier: dict[str, Any], name: str
+) -> None:
+    """Refuse flags that are neither the command's nor the model's own; add those of --from RUN."""
+    (own,) = (argument for argument in arguments if argument.name == "--[KEYWORD]")
+    given = {token.keys[0]: token.keyword for token in own.tokens}
+    flags = {argument.name for argument in arguments} | {f"--{option}" for option in known}
+    for option, flag in given.items():
+        if option not in known:
+            close = get_close_matches(f"--{option}", flags, n=1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"unknown flag {flag}{meant} See minidl train --help")
+    for option, value in earlier.items():
+        if option not in given:
+            flag = f"--{option}"
+            own.append(Token(keyword=flag, keys=(option,), value=str(value), source="settings"))
 
 
 @app.command(group=RUN, sort_key=1)
@@ -61,6 +82,7 @@ def train(
     overwrite: bool = False,
     dry_run: bool = False,
     trace: Path | None = None,
+    **options: str,
 ) -> None:
     """Train a network, on one rank or on as many as mpiexec starts.
 
@@ -90,10 +112,13 @@ def train(
         Open the data, take one step, print the plan, write nothing.
     trace
         Where a timeline of all ranks goes, for ui.perfetto.dev; its picture goes beside it.
+    options
+        The model's own; climate has --preset, --labels, --labelled and --reconstruction.
     """
     from .. import parallel  # noqa: F401  (first: it says in a line if there is no MPI)
     from .training_command import train_command
 
+    settings = replace(settings, options=options)
     train_command(name, settings, virtual, out, overwrite, dry_run, trace, console)
 
 
@@ -115,6 +140,7 @@ def compare(
     out: Path = Path("runs/compare"),
     overwrite: bool = False,
     json: bool = False,
+    **options: str,
 ) -> None:
     """Train with sync, async and hybrid in turn, on equally many samples; compare what comes out.
 
@@ -141,9 +167,12 @@ def compare(
         Replace the comparison in that folder.
     json
         Print the figures as JSON.
+    options
+        The model's own.
     """
     from ..runs.compare import compare_command
 
+    settings = replace(settings, options=options)
     compare_command(name, settings, ranks, target_loss, out, overwrite, json, console)
 
 

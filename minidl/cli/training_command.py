@@ -84,12 +84,14 @@ def train_command(
         machine = read_machine(virtual.machine or "cori")
     if settings.threads > 1:
         warn_of_threads(settings.threads, console)
-    asked = {"model": name, **settings.to_json(), **virtual.to_json()}
+    asked: dict[str, Any] = {"model": name, **settings.to_json(), **virtual.to_json()}
 
     def carry_out(training: Training) -> None:
         if dry_run:
             rehearse(training, console if training.comm.rank == 0 else None)
         else:
+            measured = training.model.measured
+            asked.update({"measured": measured} if measured else {})
             train(training, asked, out or Path("runs") / name, overwrite, trace, console)
 
     if virtual.virtual_ranks is None:

@@ -72,7 +72,7 @@ class Strategy:
         self.group = comm.Split(roles.color(comm.rank))
         self.layers = objective.layers
         self.number = {layer: number for number, layer in enumerate(self.layers)}
-        self.total = np.zeros(2)  # loss summed over the samples, their number
+        self.total = np.zeros(2)  # loss summed over the samples, their number, terms of the loss
         self.requests: dict[Layer, list[MPI.Request]] = {}
         holders = roles.holders([layer.parameters.size for layer in self.layers])
         self.holder = dict(zip(self.layers, holders, strict=True))
@@ -101,7 +101,7 @@ class Strategy:
         with self.stopwatch("compute"):
             self.total = self.objective.forward(batches, require=self._parameters_needed)
             self.objective.backward(announce=self._gradient_ready)
-        loss, samples = self.total.tolist()
+        loss, samples, *_ = self.total.tolist()
         return loss / samples
 
     def _parameters_needed(self, layer: Layer) -> None:

@@ -76,7 +76,7 @@ class Strategy:
         self.root = comm.rank - self.group.rank  # speaks for the group
         self.layers = objective.layers
         self.number = {layer: number for number, layer in enumerate(self.layers)}
-        self.total = np.zeros(2)  # loss summed over the samples, their number
+        self.total = np.zeros(2)  # loss summed over the samples, their number, terms of the loss
         self.sums: dict[Layer, MPI.Request] = {}
         self.summed = MPI.REQUEST_NULL  # of total
         self.requests: dict[Layer, list[MPI.Request]] = {}
@@ -119,7 +119,7 @@ class Strategy:
                 with self.stopwatch("wait", self.number[layer]):
                     self.sums[layer].Wait()
                 self._sum_ready(layer)
-        loss, samples = self.total.tolist()
+        loss, samples, *_ = self.total.tolist()
         return loss / samples
 
     def _parameters_needed(self, layer: Layer) -> None:

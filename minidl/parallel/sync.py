@@ -62,7 +62,7 @@ class Strategy:
         self.group = comm.Split(roles.color(comm.rank))
         self.layers = objective.layers
         self.number = {layer: number for number, layer in enumerate(self.layers)}
-        self.total = np.zeros(2)  # loss summed over the samples, their number
+        self.total = np.zeros(2)  # loss summed over the samples, their number, terms of the loss
         self.requests: dict[Layer, MPI.Request] = {}
         self.optimizers = {layer: make_optimizer(layer.parameters) for layer in self.layers}
 
@@ -83,7 +83,7 @@ class Strategy:
             self.objective.backward(announce=self._gradient_ready)
             with self.stopwatch("wait"):
                 summed.Wait()
-        loss, samples = self.total.tolist()
+        loss, samples, *_ = self.total.tolist()
         return loss / samples
 
     def _parameters_needed(self, layer: Layer) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,6 @@ from ..errors import UserError
 from ..layers import Layer
 from ..run import read_settings
 from ..threads import use_threads
-
-BATCH = 64  # samples at a time; any number gives the same outputs
 
 
 def evaluate_run(folder: Path, data: Sequence[Path], as_json: bool, console: Console) -> None:
@@ -34,15 +31,18 @@ def evaluate_run(folder: Path, data: Sequence[Path], as_json: bool, console: Con
     name = settings.get("model")
     if not isinstance(name, str):
         raise UserError(f"{folder}/settings.json: names no model")
-    module = model.load(name)
-    dataset = Dataset(data, module.FIELDS)
+    judged = model.Model(model.load(name), settings.get("options"))
+    judged.measured = settings.get("measured", {})
+    dataset = judged.open(data)
     options = {"width": settings["width"]} if settings.get("width") else {}
-    network = module.network(module.shape(dataset), np.random.default_rng(0), **options)
+    network = judged.network(judged.shape(dataset), np.random.default_rng(0), **options)
     iteration = checkpoint.load(folder / "checkpoint.h5", network)
-    outputs, figures = run_network(network, module, dataset)
-    if hasattr(module, "evaluate"):
-        figures |= module.evaluate(outputs, dataset, folder)
-    figures = {"iteration": iteration, "samples": len(dataset), **figures}
+    means: dict[str, float] = {}
+    batches = outputs(network, judged, dataset, settings.get("batch_size", 1), means)
+    figures = judged.evaluate(batches, dataset, folder) if hasattr(judged, "evaluate") else {}
+    for _ in batches:  # whatever has not been looked at
+        pass
+    figures = {"iteration": iteration, "samples": len(dataset), **means, **figures}
     text = json.dumps(figures, indent=2)
     try:
         (folder / "evaluation.json").write_text(text + "\n")
@@ -50,26 +50,24 @@ def evaluate_run(folder: Path, data: Sequence[Path], as_json: bool, console: Con
         raise UserError(f"{folder}/evaluation.json: cannot write: {error}") from None
     if as_json:
         print(text)
-    elif hasattr(module, "report"):
-        for line in module.report(figures):
+    elif hasattr(judged, "report"):
+        for line in judged.report(figures):
             console.print(line)
     else:
         for key, value in figures.items():
             console.print(f"{key}: {value}")
 
 
-def run_network(
-    network: Layer, module: ModuleType, dataset: Dataset
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Compute the outputs for every sample, in order, and the mean loss and metrics."""
-    batches = Batches(len(dataset), BATCH, 0, 1, seed=None)
-    outputs, totals = [], dict[str, float]()
-    for x, target in read_ahead(prepared(dataset, batches, module.prepare, 0, batches.per_epoch)):
+def outputs(
+    network: Layer, judged: model.Model, dataset: Dataset, batch_size: int, means: dict[str, float]
+) -> Iterator[tuple[Any, Any]]:
+    """Yield (output, target) of every batch, in order; each output is there until the next.
+
+    ``means`` is completed as they go: loss, its terms and metrics, means over the data set.
+    """
+    batches = Batches(len(dataset), batch_size, 0, 1, seed=None)
+    for x, target in read_ahead(prepared(dataset, batches, judged.prepare, 0, batches.per_epoch)):
         output = network.forward(x, training=False)
-        figures = {"loss": module.loss(output, target)[0]}
-        if hasattr(module, "metrics"):
-            figures |= module.metrics(output, target)
-        for key, value in figures.items():
-            totals[key] = totals.get(key, 0.0) + value * len(x) / len(dataset)
-        outputs.append(np.array(output))
-    return np.concatenate(outputs), totals
+        for name, value in judged.figures(output, target).items():
+            means[name] = means.get(name, 0.0) + value * len(x) / len(dataset)
+        yield output, target

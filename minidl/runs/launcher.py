@@ -37,7 +37,9 @@ def find_mpiexec() -> str:
 def flags(settings: Settings) -> list[str]:
     """Write settings as the flags of ``minidl train`` that ask for them."""
     words: list[str] = []
-    for name, value in settings.to_json().items():
+    asked = settings.to_json()
+    options = asked.pop("options")
+    for name, value in (asked | options).items():
         if value is None or value is False or value == []:
             continue
         values = value if isinstance(value, list) else [value]

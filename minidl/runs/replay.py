@@ -160,7 +160,9 @@ def open_rerun(run: PastRun, recorded: Record) -> Rerun:
     roles = settings.roles(len(recorded.groups))
     if run.members != recorded.groups or recorded.groups != [*map(roles.group, range(roles.ranks))]:
         raise UserError(f"{folder}: its settings, log and record are of different groups of ranks")
-    rerun = Rerun(settings, model.load(str(run.setting("model"))), roles)
+    chosen = model.Model(model.load(str(run.setting("model"))), settings.options)
+    chosen.measured = run.settings.get("measured", {})
+    rerun = Rerun(settings, chosen, roles)
     if len(rerun.dataset) != run.start.get("samples"):
         raise UserError(
             f"{folder}: was trained on {run.start.get('samples')} samples, "
@@ -186,7 +188,7 @@ def open_rerun(run: PastRun, recorded: Record) -> Rerun:
 
 def read_settings(run: PastRun) -> Settings:
     """Return what a run was asked for."""
-    others = ("model", "virtual")
+    others = ("model", "virtual", "measured")
     values = {name: value for name, value in run.settings.items() if name not in others}
     try:
         for name in ("data", "validation"):

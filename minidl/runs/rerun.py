@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from types import ModuleType
 
 import numpy as np
 
-from ..data import Batches, Dataset, prepared_in_parts
+from ..data import Batches, prepared_in_parts
 from ..layers import Layer
 from ..layers.algorithms import use_algorithm
+from ..model import Model
 from ..objective import Batch, Objective
 from ..parallel.served import ServedLayer
 from ..roles import Roles
@@ -29,21 +29,21 @@ Losses = dict[tuple[int, int], float]  # by iteration and group
 class Rerun:
     """All ranks of a run in one process: the workers' samples, their network, the served layers."""
 
-    def __init__(self, settings: Settings, module: ModuleType, roles: Roles) -> None:
-        self.settings, self.module, self.roles = settings, module, roles
-        self.dataset = Dataset(settings.data, module.FIELDS)
-        shape = module.shape(self.dataset)
+    def __init__(self, settings: Settings, model: Model, roles: Roles) -> None:
+        self.settings, self.model, self.roles = settings, model, roles
+        self.dataset = model.open(settings.data)
+        shape = model.shape(self.dataset)
         samples, size = len(self.dataset), settings.batch_size * settings.accumulate
         self.batches = [
             Batches(samples, size, rank, roles.workers, settings.seed)
             for rank in range(roles.workers)
         ]
         self.iterations = settings.iterations_of(self.batches[0].per_epoch)
-        self.network: Layer = module.network(
+        self.network: Layer = model.network(
             shape, np.random.default_rng(settings.seed), **settings.network_options()
         )
         use_algorithm(self.network, settings.algorithm)
-        self.objective = Objective(self.network, module.loss, settings.clip)
+        self.objective = Objective(self.network, model.loss, settings.clip)
         schedule = settings.schedule_for(self.iterations * roles.groups, roles.group_size)
         make_optimizer = settings.optimizer_for(schedule, roles.groups)
         # No bound on staleness: a gradient is applied at once, and comes when it is its turn.
@@ -111,7 +111,7 @@ class Rerun:
             prepared_in_parts(
                 self.dataset,
                 self.batches[rank],
-                self.module.prepare,
+                self.model.prepare,
                 0,
                 self.iterations,
                 self.settings.accumulate,
@@ -134,12 +134,12 @@ class Rerun:
 
         for layer, served in zip(self.objective.layers, self.served, strict=True):
             np.copyto(layer.parameters, served.parcels[group].values)
-        total = np.zeros(2)
+        totals = []
         with np.errstate(over="ignore", invalid="ignore"):
             for batches in shares:
-                total += self.objective.forward(batches)
+                totals.append(self.objective.forward(batches))
                 self.objective.backward(announce=add)
-        loss, samples = total.tolist()
+        loss, samples, *_ = np.sum(totals, axis=0).tolist()
         for layer, served in zip(self.objective.layers, self.served, strict=True):
             np.divide(sums[layer], samples, out=served.parcels[group].values)
         return loss / samples

@@ -74,12 +74,15 @@ def metrics(output: np.ndarray, target: np.ndarray) -> dict[str, float]:
     return {"accuracy": float(np.mean(output.argmax(axis=1) == target)) if len(target) else 0.0}
 
 
-def evaluate(outputs: np.ndarray, dataset: Dataset, folder: Path) -> dict[str, Any]:
+def evaluate(
+    batches: Iterator[tuple[np.ndarray, Any]], dataset: Dataset, folder: Path
+) -> dict[str, Any]:
     """Compare the network with the physicist's cuts; draw the ROC curve and some events.
 
     Parameters
     ----------
-    outputs : np.ndarray, shape (events, 2)
+    batches : iterator of (output of shape (N, 2), target)
+        All events of the data set, in order.
     dataset : Dataset
         Files without ``weight`` are taken as unweighted; without the jets' features, the flag
         ``psr`` says who passes the cuts; without either, there is no comparison.
@@ -88,7 +91,8 @@ def evaluate(outputs: np.ndarray, dataset: Dataset, folder: Path) -> dict[str, A
     """
     from . import pictures  # Matplotlib is slow to load, and training does not need it.
 
-    scores = (outputs[:, 1] - outputs[:, 0]).astype(np.float64)
+    parts = [(output[:, 1] - output[:, 0]).astype(np.float64) for output, _ in batches]
+    scores = np.concatenate(parts)
     labels = dataset.column("label")
     has = set.intersection(*(set(file) for file in dataset.files))
     weights = (
