@@ -31,6 +31,7 @@ def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection)
     given = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
     earlier = read_settings(Path(given["--from"])) if "--from" in given else {}
     earlier |= earlier.get("virtual", {})
+    options = earlier.pop("options", {})
     name = given.get("MODEL") or earlier.get("model")
     if name is None:
         raise UserError(
@@ -39,7 +40,7 @@ def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection)
             else "no model named; expected minidl train MODEL, or --from RUN to repeat one"
         )
     module = model.load(name)
-    complete_options(arguments, getattr(module, "OPTIONS", {}), earlier.get("options", {}), name)
+    complete_options(arguments, getattr(module, "OPTIONS", {}), options)
     defaults = getattr(module, "DEFAULTS", {})
     # A length on the command line replaces one from elsewhere, also if it is in the other unit.
     lengths = {"--epochs", "--iterations"}
@@ -53,7 +54,7 @@ def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection)
 
 
 def complete_options(
-    arguments: ArgumentCollection, known: dict[str, Any], earlier: dict[str, Any], name: str
+    arguments: ArgumentCollection, known: dict[str, Any], earlier: dict[str, Any]
 ) -> None:
     """Refuse flags that are neither the command's nor the model's own; add those of --from RUN."""
     (own,) = (argument for argument in arguments if argument.name == "--[KEYWORD]")

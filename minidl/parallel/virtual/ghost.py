@@ -125,6 +125,11 @@ class TimedObjective:
         self.forward_seconds = dict(zip(self.layers, forward_seconds, strict=True))
         self.backward_seconds = dict(zip(self.layers, backward_seconds, strict=True))
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Of the loss, if it is a sum."""
+        return self.objective.terms
+
     def forward(self, batches: Sequence[Batch], require: Require) -> np.ndarray:
         """Compute the losses, and take the time of one forward pass, over however many batches."""
         self.factor = self.slowness() * self.times(batches)
