@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .channels import CHANNELS, CLASSES, MOST_BOXES, UNUSED
 
@@ -99,7 +100,8 @@ def make_shard(parts: Path, request: Request, year: int, first: int) -> Path:
     grid = request.grid()
     times = request.times(year)[first : first + SHARD]
     temporary = path.with_suffix(".part")
-    with h5py.File(temporary, "w") as file:
+    # The cores are the workers'; and so no sum's order depends on how many there are.
+    with threadpool_limits(1), h5py.File(temporary, "w") as file:
         create(file, (len(times), len(CHANNELS), request.rows, int(request.columns)))
         for row, when in enumerate(times):
             generator = np.random.default_rng([request.seed, year, first + row])
@@ -129,7 +131,7 @@ def write(path: Path, request: Request, year: int, shards: list[Path]) -> None:
         with h5py.File(temporary, "w") as file:
             describe(file, request)
             create(file, shape)
-            file["time"] = np.datetime_as_string(request.times(year), "m").astype(bytes)
+            file["time"] = np.datetime_as_string(request.times(year), "m").astype("S16")
             file["latitude"] = grid.latitudes.astype(np.float32)
             file["longitude"] = grid.longitudes.astype(np.float32)
             first = 0
