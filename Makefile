@@ -9,7 +9,7 @@ INSTALL := pip install --quiet --disable-pip-version-check --prefer-binary -c co
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "minidl needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/$(INSTALL) -e '.[mpich,hep,test]'
+	$(BIN)/$(INSTALL) -e '.[mpich,hep,climate,test]'
 	@touch $@
 
 # A small version of the README's experiment: some minutes on two cores, from nothing on the disk.
