@@ -34,8 +34,9 @@ class Log:
         self, comm: MPI.Intracomm, groups: int, run: Run | None, tell: Callable[[Event], None]
     ) -> None:
         self.comm = comm.Dup()
-        self.running, self.run, self.tell = groups, run, tell
+        self.groups, self.run, self.tell = groups, run, tell
         self.samples = 0  # of all groups, as far as rank 0 has heard
+        self.settled = 0  # groups
         self._under_way: list[tuple[MPI.Request, np.ndarray]] = []
 
     def write(self, event: Event) -> None:
@@ -54,12 +55,13 @@ class Log:
             self._under_way = [entry for entry in self._under_way if not entry[0].Test()]
             self._under_way.append((self.comm.Isend(message, dest=0), message))
 
-    def close(self) -> None:
-        """Say that no event follows from this group; rank 0 waits for that from all."""
-        self.write({"event": "done"})
-        while self.comm.rank == 0 and self.running:
+    def settle(self) -> None:
+        """Have rank 0 write all that the groups have said so far; every group's speaker calls."""
+        self.write({"event": "settled"})
+        while self.comm.rank == 0 and self.settled < self.groups:
             self.comm.Probe()
             self._hear()
+        self.settled = 0
         for request, _ in self._under_way:
             request.Wait()
 
@@ -75,8 +77,8 @@ class Log:
             self._keep(json.loads(message.tobytes()))
 
     def _keep(self, event: Event) -> None:
-        if event["event"] == "done":
-            self.running -= 1
+        if event["event"] == "settled":
+            self.settled += 1
             return
         if event["event"] == "iteration":
             self.samples += event["samples"]
@@ -86,11 +88,8 @@ class Log:
             self.run.log(**event)
             self.tell(event)
         if event["event"] == "diverged":
-            state = (
-                f"; the last good state is {self.run.checkpoint}, of iteration " if self.run else ""
-            )
+            saved = f"; the last good state is {self.run.saved()}" if self.run else ""
             raise UserError(
                 f"the loss is not a finite number any more, at iteration {event['iteration']}; try "
-                f"a smaller --learning-rate than {event['learning_rate']:g}, or --warmup"
-                f"{state}{self.run.saved if self.run else ''}"
+                f"a smaller --learning-rate than {event['learning_rate']:g}, or --warmup{saved}"
             )

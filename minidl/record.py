@@ -4,13 +4,14 @@ Layout of ``record.h5``: ``spans/RANK``, arrays of ``stopwatch.SPAN`` in order o
 since all ranks left a barrier together; ``updates``, an array of ``parallel.served.UPDATE`` in
 which the updates of one layer stand in the order in which its server made them; attributes
 ``layers`` (names in forward order), ``activities``, ``groups`` (one number a rank, -1 for a server)
-and ``virtual`` (whether the seconds are those of a virtual cluster).
+and ``virtual`` (whether the seconds are those of a virtual cluster); ``meetings``, the iterations
+that every group had made, a row for each time that all had met and went on from the newest network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -31,6 +32,8 @@ class Record:
     spans: list[np.ndarray]
     updates: np.ndarray
     virtual: bool = False  # whether the seconds are not real ones
+    # Iterations of every group, whenever all had met and gone on from the newest network.
+    meetings: list[list[int]] = field(default_factory=list)
 
     def staleness(self, layer: int) -> np.ndarray:
         """Of every update of a layer, how many others came between its read and its write."""
@@ -49,7 +52,7 @@ class Record:
             with h5py.File(path, "w") as file:
                 file.attrs["layers"], file.attrs["groups"] = self.layers, self.groups
                 file.attrs["activities"], file.attrs["virtual"] = ACTIVITIES, self.virtual
-                file["updates"] = self.updates
+                file["updates"], file["meetings"] = self.updates, np.array(self.meetings, np.int64)
                 for rank, spans in enumerate(self.spans):
                     file[f"spans/{rank}"] = spans
         except OSError as error:
@@ -76,6 +79,7 @@ def load(folder: Path) -> Record:
                 [file[f"spans/{rank}"][:] for rank in range(len(groups))],
                 file["updates"][:],
                 bool(file.attrs.get("virtual", False)),
+                file["meetings"][:].tolist(),
             )
         except (KeyError, OSError) as error:
             raise UserError(f"{path}: not the record of a run, or damaged: {error}") from None

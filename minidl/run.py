@@ -27,6 +27,7 @@ import shutil
 from pathlib import Path
 from typing import IO, Any
 
+from .checkpoint import State, Writer
 from .errors import UserError
 
 
@@ -34,8 +35,8 @@ class Run:
     """A run that is being written; ``asked`` are its model and settings, as plain values."""
 
     def __init__(self, folder: Path, asked: dict[str, Any], *, overwrite: bool) -> None:
-        self.folder = folder
-        self.saved = 0  # the iteration that the checkpoint is from
+        self.folder, self.asked = folder, asked
+        self.checkpoints = Writer(folder / "checkpoint.h5")
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder}: is a file; expected a folder for the run")
         if folder.exists() and any(folder.iterdir()):
@@ -55,10 +56,26 @@ class Run:
         except OSError as error:
             raise UserError(f"{folder}: cannot write there: {error}; see --out") from None
 
-    @property
-    def checkpoint(self) -> Path:
-        """Where the network is saved."""
-        return self.folder / "checkpoint.h5"
+    @classmethod
+    def resumed(cls, folder: Path, asked: dict[str, Any], state: State) -> Run:
+        """Go on writing a run from a checkpoint; what the log says of later iterations goes."""
+        run = cls.__new__(cls)
+        run.folder, run.asked = folder, asked
+        run.checkpoints = Writer(folder / "checkpoint.h5")
+        run.checkpoints.saved = state.iterations[0]
+        lines = [json.dumps(event) + "\n" for event in read_log(folder) if is_before(event, state)]
+        try:
+            replace_text(folder / "settings.json", json.dumps(asked, indent=2) + "\n")
+            replace_text(folder / "log.jsonl", "".join(lines))
+            run._log = (folder / "log.jsonl").open("a")
+        except OSError as error:
+            raise UserError(f"{folder}: cannot write there: {error}") from None
+        return run
+
+    def saved(self) -> str:
+        """Say which checkpoint is on the disk, once all that was begun is written."""
+        self.checkpoints.wait()
+        return f"{self.checkpoints.path}, of iteration {self.checkpoints.saved}"
 
     def log(self, event: str, **values: Any) -> None:
         """Add a line to the log. Numbers that are not finite, which JSON lacks, become null."""
@@ -70,6 +87,21 @@ class Run:
             self._log.flush()
         except OSError as error:
             raise UserError(f"{self.folder}/log.jsonl: cannot write: {error}") from None
+
+
+def is_before(event: dict[str, Any], state: State) -> bool:
+    """Whether a checkpoint has what an event of the log tells."""
+    if event["event"] in ("iteration", "validation"):
+        group = event.get("group", 0)
+        return group < len(state.iterations) and event["iteration"] <= state.iterations[group]
+    return event["event"] in ("start", "resume")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f"{path.name}.part")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from .errors import UserError
 from .layers.algorithms import AlgorithmName
 from .roles import Roles
 
+NO_SETTINGS = ("model", "virtual", "measured")  # but beside them in a run's settings.json
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -205,6 +207,19 @@ class Settings:
         if self.optimizer == "sgd":
             return partial(optim.SGD, nesterov=self.nesterov, **common)
         return partial(optim.Adam, **common)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Settings:
+        """Settings as ``to_json`` wrote them, whatever else is among the values.
+
+        Raises
+        ------
+        TypeError
+            If there are unknown ones.
+        """
+        own = {name: value for name, value in values.items() if name not in NO_SETTINGS}
+        files = {name: tuple(map(Path, own.get(name, ()))) for name in ("data", "validation")}
+        return cls(**(own | files))
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; files by their full path, so that the run can be repeated anywhere."""

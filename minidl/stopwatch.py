@@ -50,9 +50,9 @@ class Stopwatch:
         self.iteration = 0
         self.restart()
 
-    def restart(self) -> None:
-        """Forget everything; this is second 0."""
-        self.zero = self.clock()
+    def restart(self, seconds: float = 0.0) -> None:
+        """Forget everything; so many seconds have passed."""
+        self.zero = self.clock() - seconds
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._spans: list[tuple[int, int, int, int, float, float]] = []
         self._open: list[tuple[str, int, int]] = []

@@ -6,13 +6,14 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 from mpi4py import MPI
 
-from . import checkpoint, record
+from . import checkpoint, record, snapshot
 from .data import Batches, prepared, prepared_in_parts, read_ahead
 from .layers import Layer
 from .layers.algorithms import use_algorithm
@@ -44,6 +45,8 @@ class Training:
         Given as its module; its options are the settings'.
     tell : function (line)
         Is told, on rank 0, how getting ready goes.
+    state : State or None
+        Where an earlier run is to go on from; the same on every rank.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class Training:
     model: Any
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     tell: Callable[[str], None] = print
+    state: checkpoint.State | None = None
     virtual: ClassVar[bool] = False  # whether its seconds are not real ones
 
     def __post_init__(self) -> None:
@@ -97,10 +101,41 @@ class Training:
             self.stopwatch,
             **settings.staleness_options(),
         )
+        self.done = [0] * roles.groups  # iterations that every group has made
+        self.meetings: list[list[int]] = []  # and had made whenever all met
+        if self.state:
+            self._go_on_from(self.state)
+
+    def _go_on_from(self, state: checkpoint.State) -> None:
+        """Put everything where an earlier run left it."""
+        with together(self.comm):
+            checkpoint.fill(self.network, state, Path("the checkpoint"))
+        snapshot.restore(self.comm, self.strategy, state)
+        self.done = self._places(state)
+        if self.done == state.iterations:
+            self.meetings = list(state.meetings)
+
+    def _places(self, state: checkpoint.State) -> list[int]:
+        """How many iterations every group has behind it, as batches are now.
+
+        Where batches are others, all start where the last of the earlier groups was in the data.
+        """
+        before = Settings.from_json(state.asked)
+        ranks = len(state.generators)
+        workers = before.roles(ranks).workers
+        earlier = Batches(
+            len(self.dataset), before.batch_size * before.accumulate, 0, workers, before.seed
+        ).per_epoch
+        if len(state.iterations) == self.roles.groups and earlier == self.batches.per_epoch:
+            return list(state.iterations)
+        return [min(state.iterations) * self.batches.per_epoch // earlier] * self.roles.groups
 
     def _measure(self) -> None:
         """Have rank 0 measure what the model has to know about the data, and tell all."""
         comm, text = self.comm, b""
+        if self.state:
+            self.model.measured = self.state.asked.get("measured", {})
+            return
         with together(comm):
             if comm.rank == 0:
                 self.model.measure_on(self.dataset, self.tell)
@@ -149,24 +184,35 @@ class Training:
         """
         comm, strategy, watch = self.comm, self.strategy, self.stopwatch
         log = Log(comm, self.roles.groups, run, tell)
+        if self.state:
+            log.samples = self.state.samples
         strategy.start()
-        self._save(run, 0)
         comm.Barrier()
-        watch.restart()
-        if self.group < 0:
-            strategy.serve()
-        else:
-            self._work(run, log)
-            strategy.stop()
-            if strategy.group.rank == 0:
-                log.close()
-        if self.roles.servers:
-            strategy.finish()
+        watch.restart(self.state.seconds if self.state else 0.0)
+        if not self.state:
+            self._save(run, log)
+        batches = self.batches_from(self.done[self.group]) if self.group >= 0 else iter(())
+        while min(self.done) < self.iterations:
+            every = self.settings.checkpoint_every
+            until = min(self.iterations, min(self.done) // every * every + every)
+            if self.group < 0:
+                strategy.serve()
+            else:
+                self._work(batches, until, log)
+                strategy.stop()
+                if strategy.group.rank == 0:
+                    log.settle()
+            if self.roles.servers:
+                strategy.finish()
+            self.done = [max(done, until) for done in self.done]
+            self.meetings.append(self.done)
+            self._save(run, log)
         if self.validation:
             event = self._validated(comm, self.iterations)
             if comm.rank == 0:
                 log.write(event)
-        self._save(run, self.iterations)
+        if run:
+            run.checkpoints.wait()
         return self._record(log)
 
     def batches_from(self, iteration: int) -> Iterator[list[Batch]]:
@@ -199,12 +245,11 @@ class Training:
         comm.Allreduce(MPI.IN_PLACE, sums)
         return dict(zip(list(totals)[1:], (sums[1:] / sums[0]).tolist(), strict=True))
 
-    def _work(self, run: Run | None, log: Log) -> None:
-        """Be a worker: all iterations of this rank's group."""
+    def _work(self, batches: Iterator[list[Batch]], until: int, log: Log) -> None:
+        """Be a worker: the iterations of this rank's group up to ``until``."""
         strategy, watch, per_epoch = self.strategy, self.stopwatch, self.batches.per_epoch
         is_root = strategy.group.rank == 0
-        batches = self.batches_from(0)
-        for iteration in range(1, self.iterations + 1):
+        for iteration in range(self.done[self.group] + 1, until + 1):
             watch.iteration, before = iteration, watch.seconds.copy()
             with watch("load"):
                 mine = next(batches)
@@ -243,10 +288,6 @@ class Training:
                 if is_root:
                     with watch("write"):
                         log.write(event)
-            if self.group == 0 and iteration % self.settings.checkpoint_every == 0:
-                strategy.gather()
-                with watch("write"):
-                    self._save(run, iteration)
 
     def _terms(self) -> dict[str, Any]:
         """The terms of the last step's loss, if it is a sum, as the log has them."""
@@ -261,10 +302,14 @@ class Training:
         place = {"group": self.group, "iteration": iteration, "seconds": seconds}
         return {"event": "validation", **place, **figures}
 
-    def _save(self, run: Run | None, iteration: int) -> None:
-        if run:
-            checkpoint.save(run.checkpoint, self.network, iteration)
-            run.saved = iteration
+    def _save(self, run: Run | None, log: Log) -> None:
+        """Begin to write a checkpoint, where all ranks have met."""
+        with self.stopwatch("write"):
+            state = snapshot.gather(self.comm, self.strategy, self.make_optimizer(), self.done)
+            if run and state:
+                state.seconds, state.samples = self.stopwatch.now(), log.samples
+                state.asked, state.meetings = run.asked, list(self.meetings)
+                run.checkpoints.write(state)
 
     def _record(self, log: Log) -> record.Record | None:
         """Bring what every rank did to rank 0; log how stale each layer's updates were."""
@@ -277,7 +322,7 @@ class Training:
             self.comm, layers, groups, self.stopwatch.spans(), np.array(updates, UPDATE)
         )
         if whole is not None:
-            whole.virtual = self.virtual
+            whole.virtual, whole.meetings = self.virtual, self.meetings
             for number, name in enumerate(layers):
                 values, counts = np.unique(whole.staleness(number), return_counts=True)
                 histogram = dict(zip(map(str, values.tolist()), counts.tolist(), strict=True))

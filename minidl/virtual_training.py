@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .checkpoint import State
 from .errors import AgreedError, UserError
 from .objective import Batch
 from .parallel.virtual import CORI, Machine, Stragglers, VirtualCluster
@@ -80,6 +81,7 @@ def train_on_virtual_ranks(
     machine: Machine,
     settings: Settings,
     module: Any,
+    state: State | None,
     carry_out: Callable[[Training], None],
 ) -> float:
     """Call ``carry_out(training)`` on every rank; return how many virtual seconds that took."""
@@ -96,6 +98,7 @@ def train_on_virtual_ranks(
                     stopwatch=Stopwatch(comm.clock),
                     machine=machine,
                     stragglers=stragglers,
+                    state=state,
                 )
             )
         except AgreedError as error:

@@ -25,11 +25,15 @@ VIRTUAL = Group(
 
 
 def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Fill in the settings that the command line leaves open: from --from RUN, then the model."""
+    """Fill in the settings that the command line leaves open: from an earlier run, then the model.
+
+    That run is named by --from or --resume.
+    """
     if commands not in (("train",), ("compare",)):
         return
     given = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
-    earlier = read_settings(Path(given["--from"])) if "--from" in given else {}
+    folder = given.get("--resume", given.get("--from"))
+    earlier = read_settings(Path(folder)) if folder is not None else {}
     earlier |= earlier.get("virtual", {})
     options = earlier.pop("options", {})
     name = given.get("MODEL") or earlier.get("model")
@@ -37,7 +41,8 @@ def complete(app: App, commands: tuple[str, ...], arguments: ArgumentCollection)
         raise UserError(
             "no model named; expected minidl compare MODEL"
             if commands == ("compare",)
-            else "no model named; expected minidl train MODEL, or --from RUN to repeat one"
+            else "no model named; expected minidl train MODEL, or --from RUN to repeat one, or "
+            "--resume RUN to go on with one"
         )
     module = model.load(name)
     complete_options(arguments, getattr(module, "OPTIONS", {}), options)
@@ -79,6 +84,7 @@ def train(
     settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008
     virtual: Annotated[Virtual, Parameter(name="*", group=VIRTUAL)] = Virtual(),  # noqa: B008
     from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    resume: Path | None = None,
     out: Path | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -94,10 +100,11 @@ def train(
     mpiexec -n 5 minidl train hep --data events.h5 --strategy hybrid --groups 2 --momentum auto
     minidl train hep --data events.h5 --strategy async --virtual-ranks 9 --jitter 0.1
     minidl train --from runs/hep --learning-rate 3e-4 --out runs/slower
+    minidl train --resume runs/hep
     minidl train my_model --data images.h5 --dry-run
     ```
 
-    What is not given is taken from the run named by --from, else from the model.
+    What is not given is taken from the run named by --from or --resume, else from the model.
 
     Parameters
     ----------
@@ -105,6 +112,9 @@ def train(
         hep, or the import path of a module of your own.
     from_
         Repeat this run, with what else is given here changed.
+    resume
+        Go on with this run from its last checkpoint, in its folder; the number of ranks may be
+        another one.
     out
         Folder for the log, the checkpoint and the pictures; runs/MODEL unless given.
     overwrite
@@ -120,7 +130,7 @@ def train(
     from .training_command import train_command
 
     settings = replace(settings, options=options)
-    train_command(name, settings, virtual, out, overwrite, dry_run, trace, console)
+    train_command(name, settings, virtual, out, overwrite, resume, dry_run, trace, console)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__, model
+from ..checkpoint import State, newest
 from ..errors import UserError
 from ..log import Event
 from ..parallel.agreement import together
@@ -23,6 +24,7 @@ from ..parallel.patience import PatientComm
 from ..progress import Progress
 from ..run import Run
 from ..settings import Settings
+from ..snapshot import generators
 from ..tables import counted, virtually
 from ..threads import use_threads
 from ..train import Training
@@ -45,6 +47,7 @@ def train_command(
     virtual: Virtual,
     out: Path | None,
     overwrite: bool,
+    resume: Path | None,
     dry_run: bool,
     trace: Path | None,
     console: Console,
@@ -81,29 +84,68 @@ def train_command(
                 f"--strategy serial is one rank alone, and mpiexec started {comm.size}; "
                 "use --strategy sync, or start without mpiexec"
             )
+        if resume and (out or overwrite):
+            raise UserError("--resume goes on in the run's own folder; leave --out and --overwrite")
         machine = read_machine(virtual.machine or "cori")
+        state = read_state(resume, console if comm.rank == 0 else None)
     if settings.threads > 1:
         warn_of_threads(settings.threads, console)
     asked: dict[str, Any] = {"model": name, **settings.to_json(), **virtual.to_json()}
 
     def carry_out(training: Training) -> None:
+        if state:
+            say_what_changed(training, state, asked, console if training.comm.rank == 0 else None)
         if dry_run:
             rehearse(training, console if training.comm.rank == 0 else None)
         else:
             measured = training.model.measured
             asked.update({"measured": measured} if measured else {})
-            train(training, asked, out or Path("runs") / name, overwrite, trace, console)
+            folder = resume or out or Path("runs") / name
+            train(training, asked, folder, overwrite, trace, console)
 
     if virtual.virtual_ranks is None:
-        carry_out(Training(PatientComm(comm), settings, module))
+        carry_out(Training(PatientComm(comm), settings, module, state=state))
         return
     console.print(
         f"Virtual time is that of {machine.name}: {machine.flops / 1e9:,.1f} GFLOP/s a rank; "
         f"messages: {1e6 * machine.latency:.2f} us and {machine.bandwidth / 1e9:.2f} GB/s."
     )
     start = time.perf_counter()
-    seconds = train_on_virtual_ranks(virtual, machine, settings, module, carry_out)
+    seconds = train_on_virtual_ranks(virtual, machine, settings, module, state, carry_out)
     console.print(f"{seconds:.4g} virtual seconds took {time.perf_counter() - start:.1f} real ones")
+
+
+def read_state(folder: Path | None, console: Console | None) -> State | None:
+    """Read the newest whole checkpoint of a run that is to go on; say what is wrong with others."""
+    if folder is None:
+        return None
+    state, path, problems = newest(folder / "checkpoint.h5")
+    if console:
+        for problem in problems:
+            console.print(f"warning: {problem}", style="yellow", markup=False)
+        console.print(f"goes on from {path}, of iteration {state.iterations[0]}", markup=False)
+    return state
+
+
+def say_what_changed(
+    training: Training, state: State, asked: dict[str, Any], console: Console | None
+) -> None:
+    """Refuse to go on with a finished run; say in which settings a run goes on differently."""
+    with together(training.comm):
+        if min(training.done) >= training.iterations:
+            raise UserError(
+                f"the run is finished: {training.iterations} iterations; to go on, give it more "
+                "--epochs or --iterations"
+            )
+    if console is None:
+        return
+    before = {**state.asked, "ranks": len(state.generators)}
+    now = {**asked, "ranks": training.comm.size}
+    for name in sorted(before | now):
+        if before.get(name) != now.get(name) and name != "measured":
+            console.print(f"changed: {name} {before.get(name)} -> {now.get(name)}", markup=False)
+    if training.comm.size != len(state.generators) and any(generators(training.network)):
+        console.print("changed: layers draw other random numbers, as there are other ranks")
 
 
 def warn_of_threads(threads: int, console: Console) -> None:
@@ -126,12 +168,17 @@ def train(
     comm, settings, roles, run = training.comm, training.settings, training.roles, None
     with together(comm):
         if comm.rank == 0:
-            run = Run(folder, asked, overwrite=overwrite)
+            state = training.state
+            if state:
+                run = Run.resumed(folder, asked, state)
+            else:
+                run = Run(folder, asked, overwrite=overwrite)
     if run is None:
         training.run(None, lambda event: None)
         return
     run.log(
-        "start",
+        "resume" if training.state else "start",
+        iterations_made=training.done,
         ranks=comm.size,
         groups=[roles.group(rank) for rank in range(comm.size)],
         parameters=sum(layer.parameters.size for layer in training.strategy.layers),
@@ -150,7 +197,7 @@ def train(
         except KeyboardInterrupt:
             run.log("end", reason="interrupted")
             raise KeyboardInterrupt(
-                f"interrupted; {run.checkpoint} holds the network of iteration {run.saved}"
+                f"interrupted; {run.saved()}; --resume {folder} goes on from there"
             ) from None
     assert record is not None
     record.save(run.folder / "record.h5")

@@ -194,12 +194,16 @@ class Strategy:
         serve(self.comm, self.roles, self.served, self.stopwatch)
 
     def finish(self) -> None:
-        """Give every rank the final network, after ``stop`` and ``serve``.
+        """Give every rank the network, after ``stop`` and ``serve``. All may go on from there.
 
         What layers gather without a gradient is averaged over the workers.
         """
-        for layer in self.layers:
+        for layer, number in self.number.items():
+            version = np.array(self.served[number].meet() if number in self.served else 0)
+            self.comm.Bcast(version, root=self.holder[layer])
             self.comm.Bcast(layer.parameters, root=self.holder[layer])
+            if layer in self.answers:
+                self.answers[layer].version = int(version)
         for leaf in self.objective.network.leaves():
             if leaf.statistics.size:
                 if self.served:

@@ -91,6 +91,11 @@ class ServedLayer:
         del self.reading[group]
         return self._apply()
 
+    def meet(self) -> int:
+        """Let all groups come back, each with the newest version; return that."""
+        self.reading = dict.fromkeys(range(len(self.parcels)), self.version)
+        return self.version
+
     def _apply(self) -> list[int]:
         answered = []
         while (group := next(filter(self._within_bound, self.held), None)) is not None:

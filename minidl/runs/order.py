@@ -6,7 +6,8 @@ the record of a run: servers count, and give a group the version that its own gr
 which it computes its next one. So
 
 1. the updates of a layer make the versions 1, 2, 3 and so on;
-2. an update reads the version that the last one of the same group made, at first version 0;
+2. an update reads the version that the last one of the same group made, at first version 0, or
+   the one that all groups were given when they had met, for a checkpoint;
 3. none is staler than ``--staleness-bound``;
 4. every group updates every layer once in each of its iterations;
 5. layers do not contradict each other, as where each of two groups is said to have computed on
@@ -28,7 +29,7 @@ class ContradictionError(Exception):
 
 
 def recorded_order(
-    record: Record, iterations: Sequence[int], bound: int | None
+    record: Record, iterations: Sequence[int], bound: int | None, meetings: Sequence[int] = ()
 ) -> list[deque[int]]:
     """For every layer, the groups whose gradients were applied, in order.
 
@@ -39,6 +40,8 @@ def recorded_order(
         How many each group made.
     bound : int or None
         The run's ``--staleness-bound``.
+    meetings : sequence of int
+        Versions of a layer with which all groups have gone on.
 
     Raises
     ------
@@ -51,18 +54,24 @@ def recorded_order(
             f"an update of layer number {number}; they are 0 to {len(record.layers) - 1}"
         )
     return [
-        _order_of(name, record.updates[numbers == number], iterations, bound)
+        _order_of(name, record.updates[numbers == number], iterations, bound, meetings)
         for number, name in enumerate(record.layers)
     ]
 
 
 def _order_of(
-    layer: str, updates: np.ndarray, iterations: Sequence[int], bound: int | None
+    layer: str,
+    updates: np.ndarray,
+    iterations: Sequence[int],
+    bound: int | None,
+    meetings: Sequence[int],
 ) -> deque[int]:
     """Check the updates of one layer; return whose they are."""
     last = dict.fromkeys(range(len(iterations)), 0)  # the version that each group was given
     order = deque[int]()
     for place, (_, group, read, made) in enumerate(updates.tolist(), start=1):
+        if place - 1 in meetings:
+            last = dict.fromkeys(last, place - 1)
         if group not in last:
             wrong = f"there are {len(iterations)} groups, numbered from 0"
         elif made != place:

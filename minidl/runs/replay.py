@@ -20,7 +20,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -103,13 +102,15 @@ def replay(run: PastRun, recorded: Record, tell: Callable[[int, int], None]) -> 
     rerun = open_rerun(run, recorded)
     roles, settings = rerun.roles, rerun.settings
     result = Replay("different", roles.groups, roles.group_size)
-    counts = [rerun.gradients(group) for group in range(roles.groups)]
+    groups = range(roles.groups)
+    counts = [rerun.gradients(group, rerun.iterations) for group in groups]
+    versions = [sum(map(rerun.gradients, groups, stops)) for stops in recorded.meetings]
     try:
         if roles.servers:
-            orders = recorded_order(recorded, counts, settings.staleness_bound)
+            orders = recorded_order(recorded, counts, settings.staleness_bound, versions)
         else:  # one group, whose gradients are applied as they come
             orders = [deque([0] * counts[0]) for _ in rerun.served]
-        losses = rerun.run(orders, lambda done: tell(done, sum(counts)))
+        losses = rerun.run(orders, recorded.meetings, lambda done: tell(done, sum(counts)))
     except ContradictionError as contradiction:
         result.verdict, result.contradiction = "contradictory", str(contradiction)
         return result
@@ -188,12 +189,8 @@ def open_rerun(run: PastRun, recorded: Record) -> Rerun:
 
 def read_settings(run: PastRun) -> Settings:
     """Return what a run was asked for."""
-    others = ("model", "virtual", "measured")
-    values = {name: value for name, value in run.settings.items() if name not in others}
     try:
-        for name in ("data", "validation"):
-            values[name] = tuple(Path(path) for path in values.get(name, ()))
-        return Settings(**values)
+        return Settings.from_json(run.settings)
     except TypeError as error:
         raise UserError(
             f"{run.folder}/settings.json: not the settings of a run of this version: {error}"

@@ -65,13 +65,20 @@ class Rerun:
         """Of the layers that learn."""
         return [layer.name for layer in self.objective.layers]
 
-    def gradients(self, group: int) -> int:
-        """How many a group computes: one in each iteration that has samples for it."""
+    def gradients(self, group: int, iterations: int) -> int:
+        """How many a group computes in so many iterations: one in each that has samples for it."""
         members, batches = self.roles.members(group), self.batches[0]
-        return sum(batches.count(number, members) > 0 for number in range(self.iterations))
+        return sum(batches.count(number, members) > 0 for number in range(iterations))
 
-    def run(self, orders: Sequence[deque[int]], tell: Callable[[int], None]) -> Losses:
+    def run(
+        self,
+        orders: Sequence[deque[int]],
+        meetings: Sequence[Sequence[int]],
+        tell: Callable[[int], None],
+    ) -> Losses:
         """Compute every gradient, and apply it in the given order of groups, which is used up.
+
+        ``meetings`` has a row for each time that all groups met: the iterations of each.
 
         Returns the loss of every (iteration, group), causes before their effects. ``tell`` is
         told how many there are so far.
@@ -82,7 +89,25 @@ class Rerun:
             If gradients would have to be applied that have not been computed yet.
         """
         losses: Losses = {}
-        work = {group: self._gradients(group) for group in range(self.roles.groups)}
+        starts = [0] * self.roles.groups
+        for stops in meetings:
+            spans = enumerate(zip(starts, stops, strict=True))
+            self._run({g: self._gradients(g, *span) for g, span in spans}, orders, losses, tell)
+            for served in self.served:
+                for parcel in served.parcels:
+                    parcel.version = served.meet()
+                    np.copyto(parcel.values, served.optimizer.parameters)
+            starts = list(stops)
+        return losses
+
+    def _run(
+        self,
+        work: dict[int, Iterator[tuple[int, float]]],
+        orders: Sequence[deque[int]],
+        losses: Losses,
+        tell: Callable[[int], None],
+    ) -> None:
+        """Compute and apply what the groups do until they meet."""
         arrived: list[set[int]] = [set() for _ in self.served]  # gradients that wait for their turn
         while work:
             free = [group for group in work if not any(group in waiting for waiting in arrived)]
@@ -102,9 +127,8 @@ class Rerun:
                 while order and order[0] in waiting:
                     waiting.remove(order[0])
                     served.receive(order.popleft())
-        return losses
 
-    def _gradients(self, group: int) -> Iterator[tuple[int, float]]:
+    def _gradients(self, group: int, start: int, stop: int) -> Iterator[tuple[int, float]]:
         """Compute a group's gradients one by one; yield the iteration and its loss."""
         members = self.roles.members(group)
         shares = [
@@ -112,13 +136,13 @@ class Rerun:
                 self.dataset,
                 self.batches[rank],
                 self.model.prepare,
-                0,
-                self.iterations,
+                start,
+                stop,
                 self.settings.accumulate,
             )
             for rank in members
         ]
-        for iteration, batches in enumerate(zip(*shares, strict=True)):
+        for iteration, batches in enumerate(zip(*shares, strict=True), start=start):
             if self.batches[0].count(iteration, members):
                 yield iteration + 1, self._gradient(group, batches)
 

@@ -169,7 +169,16 @@ class TimedOptimizer:
         self, optimizer: Optimizer, compute: Callable[[float], None], seconds: float
     ) -> None:
         self.optimizer, self.compute, self.seconds = optimizer, compute, seconds
-        self.parameters = optimizer.parameters
+        self.parameters, self.state = optimizer.parameters, optimizer.state
+
+    @property
+    def updates(self) -> int:
+        """How many were made."""
+        return self.optimizer.updates
+
+    @updates.setter
+    def updates(self, updates: int) -> None:
+        self.optimizer.updates = updates
 
     def step(self, gradient: np.ndarray, scale: float = 1.0) -> None:
         """Update, and take the time."""
