@@ -203,7 +203,8 @@ class Training:
                 if strategy.group.rank == 0:
                     log.settle()
             if self.roles.servers:
-                strategy.finish()
+                with watch("wait"):
+                    strategy.finish()
             self.done = [max(done, until) for done in self.done]
             self.meetings.append(self.done)
             self._save(run, log)
