@@ -38,8 +38,8 @@ def generate(
     """Make synthetic weather: sixteen fields a frame, with boxes around its storms.
 
     ```
-    minidl generate climate --years 1995-1999 --frames 200 --months 6-11 --out demo/climate
-    minidl generate climate --years 2001 --frames 1460 --globe --size 768 --out data
+    minidl generate climate --years 1995-1999 --frames 200 --out climate
+    minidl generate climate --years 2001 --frames 1460 --globe --size 768 --out .
     ```
 
     The tropical storms are where real ones were at a frame's date; all else is drawn at random.
