@@ -154,18 +154,20 @@ def test_an_interrupted_production_goes_on_and_makes_the_same_frames(made, tmp_p
 
 def test_finished_years_are_skipped(made, tmp_path, capsys):
     generate(years="2000", frames=3, out=tmp_path, size=96)
-    generate(years="1999-2001", frames=3, out=tmp_path, size=96, overwrite=True)
+    generate(years="1999-2001", frames=3, out=tmp_path, size=96)
     assert [str(when)[:4] for when in made] == ["2000"] * 3 + ["1999"] * 3 + ["2001"] * 3
     assert "climo_2000.h5: there already" in capsys.readouterr().out
 
 
-def test_files_made_with_other_settings_are_replaced_only_on_demand(made, tmp_path):
+def test_files_that_are_there_are_replaced_only_on_demand(made, tmp_path):
     generate(years="2000", frames=3, out=tmp_path, size=96)
     with pytest.raises(UserError, match=r"climo_2000\.h5: exists already, made with other"):
         generate(years="1999-2000", frames=4, out=tmp_path, size=96)
     assert len(made) == 3  # found out before anything was made
     generate(years="2000", frames=4, out=tmp_path, size=96, overwrite=True)
     assert len(contents(tmp_path / "climo_2000.h5")["images"]) == 4
+    generate(years="2000", frames=4, out=tmp_path, size=96, overwrite=True)
+    assert len(made) == 11
 
 
 @pytest.mark.parametrize("damage", [b"", b"no HDF5 at all"])
@@ -225,6 +227,7 @@ def test_settings_are_what_a_file_gives_back():
         ({"months": "summer"}, "--months summer: expected a number or a range"),
         ({"frames": 0}, "--frames must be at least 1"),
         ({"frames": 2000}, "--frames 2000: these months of 2000 have 1464 six-hourly times"),
+        ({"frames": 1462, "years": "2000-2001"}, "months of 2001 have 1460 six-hourly times"),
         ({"frames": 500, "months": "2"}, "these months of 2000 have 116 six-hourly times"),
         ({"size": 64}, "--size 64: frames of 64 x 64 pixels; needs at least 96 rows"),
         ({"size": 100}, "--size 100: frames of 100 x 100 pixels; both must be divisible by 32"),
