@@ -2,7 +2,8 @@
 
 The rival is the detector by thresholds (``heuristics``), where the files have its boxes: what the
 climate field had before there were networks, judged by the same labels. It is as sure of one box
-as of the next, so its score is 1, and it has a working point rather than a curve.
+as of the next: it has a working point rather than a curve, and its average precision, of boxes
+that are all of score 1, is taken in the order of the frames.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .precision import Curve, average_precision, mean_average_precision
 
 OVERLAPS = (0.1, 0.5)  # intersection over union at which a box is right: both are customary
 
-TITLES = {"network": "network", "rival": "heuristic"}
+TITLES = {"network": "network", "rival": "heuristic"}  # whoever finds boxes, in the report
 
 Curves = dict[float, tuple[Curve, ...]]
 
@@ -102,24 +103,23 @@ def sayable(value: float) -> float | None:
 
 def report(figures: dict[str, Any]) -> Iterator[str]:
     """Say the figures of ``judge`` in lines: a row a class, the mean over classes below."""
-    finders = [finder for finder in ("network", "rival") if finder in figures]
-    overlaps = [str(least) for least in OVERLAPS]
-    heading = "".join(f"{TITLES[finder]:>18}" for finder in finders)
-    yield f"average precision{'':12}{heading}   network above {CONFIDENT}"
-    columns = "".join(f"IOU {least}".rjust(9) for least in overlaps)
-    yield f"{'class':22}{'boxes':>7}{columns * len(finders)}   precision  recall"
+    finders = [finder for finder in TITLES if finder in figures]
+    columns = [(finder, str(least)) for finder in finders for least in OVERLAPS]
+    titles = "".join(f"{TITLES[finder]:>16}" for finder in finders)
+    overlaps = "".join(f"IOU {least}".rjust(8) for _, least in columns)
+    yield f"{'average precision':28}{titles}{f'network above {CONFIDENT}':>19}"
+    yield f"{'class':21}{'boxes':>7}{overlaps}{'precision':>11}{'recall':>8}"
     for name, count in figures["truths"].items():
-        cells = [
-            figures[finder][least]["average"][name] for finder in finders for least in overlaps
-        ]
-        point = [figures["network"][overlaps[0]][what][name] for what in ("precision", "recall")]
-        row = "".join(cell(value) for value in cells)
-        yield f"{name:22}{count:7,}{row}{cell(point[0], 12)}{cell(point[1])}"
-    means = [figures[finder][least]["mean"] for finder in finders for least in overlaps]
-    total = sum(figures["truths"].values())
-    yield f"{'mean (mAP)':22}{total:7,}{''.join(cell(value) for value in means)}"
+        averages = "".join(
+            cell(figures[finder][least]["average"][name]) for finder, least in columns
+        )
+        point = figures["network"][str(OVERLAPS[0])]
+        precision, recall = cell(point["precision"][name], 11), cell(point["recall"][name])
+        yield f"{name:21}{count:7,}{averages}{precision}{recall}"
+    means = "".join(cell(figures[finder][least]["mean"]) for finder, least in columns)
+    yield f"{'mean (mAP)':21}{sum(figures['truths'].values()):7,}{means}"
 
 
-def cell(value: float | None, width: int = 9) -> str:
+def cell(value: float | None, width: int = 8) -> str:
     """A share as a cell of the table; a dash where there is none."""
     return f"{'-' if value is None else format(value, '.3f'):>{width}}"
