@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -28,6 +29,7 @@ OUTLINE = [withStroke(linewidth=3.2, foreground="black")]  # visible on light an
 LABELLED = "white"
 DASHES = (0, (4, 3))
 TAG_ROOM = 0.05  # of the frame's height: nearer to its edge a box's tag goes inside of it
+ISOBAR_COLOUR = "#e0b060"
 ISOBARS = np.arange(900, 1100, 4)  # hPa, the interval of weather maps
 WETTEST = 70.0  # kg/m2, the colour scale's end: a typhoon's core in the tropics
 
@@ -37,6 +39,7 @@ READABLE = {  # units of weather maps in place of the files', and the factor bet
     "PSL": ("hPa", 1e-2),
     "PRECT": ("mm/h", 3.6e6),
 }
+EXTREMES = (0.5, 99.5)  # percentiles, beyond which values share the scale's last colour
 SIGNED = ("U850",)  # fields whose zero means something
 
 
@@ -104,45 +107,49 @@ def plot_maps(frames: Sequence[Map], path: Path, caption: str = "") -> None:
     columns = min(len(frames), 2)
     rows = math.ceil(len(frames) / columns)
     height, width = frames[0].images.shape[1:]
-    size = 4.4 * columns + 0.9, 4.4 * height / width * rows + 1.1
+    size = max(4.3 * width / height * columns + 0.9, 8.0), 4.3 * rows + 1.1
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, frame in zip(grid.flat, frames, strict=False):
-        drawn = axes.imshow(
-            frame.images[CHANNEL["TMQ"]],
-            origin="lower",
-            extent=(0, width, 0, height),
-            cmap="bone",
-            vmin=0,
-            vmax=WETTEST,
-            interpolation="nearest",
-        )
-        draw_isobars(axes, frame.images[CHANNEL["PSL"]] / 100)
-        for box in used(frame.truths):
-            draw_box(axes, box, LABELLED, DASHES)
-            tag(axes, box, ABBREVIATIONS[int(box[4])], LABELLED, above=True)
-        found = frame.found
-        for box, kind, score in zip(found.boxes, found.classes, found.scores, strict=True):
-            draw_box(axes, box, COLOURS[kind], "solid")
-            tag(axes, box, f"{score:.2f}", COLOURS[kind], above=False)
-        axes.set_title(frame.title, fontsize=9)
-        axes.set(xlim=(0, width), ylim=(0, height))
+        drawn = draw_map(axes, frame)
     for axes in grid.flat:
         axes.set_axis_off()
     bar = figure.colorbar(drawn, ax=grid, shrink=0.8, pad=0.02)
-    bar.set_label("column water vapour (kg/m$^2$); isobars every 4 hPa")
+    bar.set_label("column water vapour (kg/m$^2$)")
     keys = [Line2D([], [], color=colour, linewidth=2) for colour in COLOURS]
     keys.append(Line2D([], [], color="black", linewidth=1.2, linestyle=DASHES))
-    names = [*CLASSES, "labelled (white, with its class)"]
+    keys.append(Line2D([], [], color=ISOBAR_COLOUR, linewidth=1))
+    names = [*CLASSES, "labelled (white)", "isobars, every 4 hPa"]
     figure.legend(keys, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     figure.suptitle(caption, fontsize=11)
     picture.save(figure, path)
 
 
-def draw_isobars(axes: Axes, pressure: np.ndarray) -> None:
-    """Thin lines of equal sea-level pressure, in hPa, at the pixels' centres."""
-    rows, columns = (np.arange(count) + 0.5 for count in pressure.shape)
-    axes.contour(columns, rows, pressure, ISOBARS, colors="#ffd27f", linewidths=0.5, alpha=0.6)
+def draw_map(axes: Axes, frame: Map) -> AxesImage:
+    """One frame with its boxes; the image of water vapour is what a colour bar explains."""
+    height, width = frame.images.shape[1:]
+    drawn = axes.imshow(
+        frame.images[CHANNEL["TMQ"]],
+        origin="lower",
+        extent=(0, width, 0, height),
+        cmap="bone",
+        vmin=0,
+        vmax=WETTEST,
+        interpolation="nearest",
+    )
+    rows, columns = (np.arange(count) + 0.5 for count in (height, width))
+    pressure = frame.images[CHANNEL["PSL"]] / 100
+    axes.contour(columns, rows, pressure, ISOBARS, colors=ISOBAR_COLOUR, linewidths=0.5, alpha=0.6)
+    for box in used(frame.truths):
+        draw_box(axes, box, LABELLED, DASHES)
+        tag(axes, box, ABBREVIATIONS[int(box[4])], LABELLED, above=True)
+    found = frame.found
+    for box, kind, score in zip(found.boxes, found.classes, found.scores, strict=True):
+        draw_box(axes, box, COLOURS[kind], "solid")
+        tag(axes, box, f"{score:.2f}", COLOURS[kind], above=False)
+    axes.set_title(frame.title, fontsize=9)
+    axes.set(xlim=(0, width), ylim=(0, height))
+    return drawn
 
 
 def draw_box(axes: Axes, box: np.ndarray, colour: str, style: str | tuple) -> None:
@@ -188,27 +195,43 @@ def plot_reconstructions(
     figure = Figure(figsize=(9.2, 2.45 * height / width * len(SHOWN) + 0.8), layout="constrained")
     grid = figure.subplots(len(SHOWN), 3, squeeze=False)
     for row, name in zip(grid, SHOWN, strict=True):
-        channel = CHANNELS[CHANNEL[name]]
-        unit, factor = READABLE.get(name, (channel.unit, 1.0))
-        field, again = (frames[CHANNEL[name]] * factor for frames in (images, drawn))
-        low, high = np.nanpercentile(field, [0.5, 99.5])
-        colours = "viridis"
-        if name in SIGNED:
-            high = max(abs(low), abs(high))
-            low, colours = -high, "PuOr_r"
-        off = max(float(np.nanpercentile(np.abs(again - field), 99.5)), 1e-12)
-        scale = {"origin": "lower", "interpolation": "nearest"}
-        row[0].imshow(field, vmin=low, vmax=high, cmap=colours, **scale)
-        shared = row[1].imshow(again, vmin=low, vmax=high, cmap=colours, **scale)
-        error = row[2].imshow(again - field, vmin=-off, vmax=off, cmap="RdBu_r", **scale)
-        figure.colorbar(shared, ax=row[:2], pad=0.01).set_label(f"{name} ({unit})", fontsize=9)
-        figure.colorbar(error, ax=row[2], pad=0.02).set_label(unit)
-        row[0].set_ylabel(channel.meaning, fontsize=9)
+        draw_channel(row, name, images[CHANNEL[name]], drawn[CHANNEL[name]])
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
-    for axes, title in zip(
-        grid[0], ("input", "reconstruction", "reconstruction - input"), strict=True
-    ):
+    titles = ("input", "reconstruction", "reconstruction - input")
+    for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=10)
     figure.suptitle(caption, fontsize=11)
     picture.save(figure, path)
+
+
+def draw_channel(row: np.ndarray, name: str, field: np.ndarray, again: np.ndarray) -> None:
+    """A channel's field (H, W), its reconstruction on the same scale, and their difference."""
+    channel = CHANNELS[CHANNEL[name]]
+    unit, factor = READABLE.get(name, (channel.unit, 1.0))
+    field, again = field * factor, again * factor
+    low, high = shades(field, name in SIGNED)
+    off = shades(again - field, signed=True)
+    colours = "PuOr_r" if name in SIGNED else "viridis"
+    scales = (
+        (field, low, high, colours),
+        (again, low, high, colours),
+        (again - field, *off, "RdBu_r"),
+    )
+    images = [
+        axes.imshow(values, colour, vmin=least, vmax=most, origin="lower", interpolation="nearest")
+        for axes, (values, least, most, colour) in zip(row, scales, strict=True)
+    ]
+    figure = row[0].figure
+    figure.colorbar(images[1], ax=row[:2], pad=0.01).set_label(f"{name} ({unit})", fontsize=9)
+    figure.colorbar(images[2], ax=row[2], pad=0.02).set_label(unit, fontsize=9)
+    row[0].set_ylabel(channel.meaning, fontsize=9)
+
+
+def shades(values: np.ndarray, signed: bool) -> tuple[float, float]:
+    """The ends of a colour scale: all but a few extremes, and for signed values 0 in the middle."""
+    low, high = np.nanpercentile(values, EXTREMES)
+    if signed:
+        high = max(abs(low), abs(high), np.finfo(np.float32).tiny)
+        low = -high
+    return float(low), float(high)

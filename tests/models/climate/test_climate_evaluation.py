@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from minidl import picture
 from minidl_models.climate import evaluation, pictures
 from minidl_models.climate.boxes import Detections
 from minidl_models.climate.channels import (
@@ -111,6 +112,12 @@ def test_the_working_point_of_a_finder_of_nothing_is_no_recall():
     assert math.isnan(precision)
 
 
+@pytest.fixture
+def coarse(monkeypatch):
+    """Pictures of few dots, which are drawn in no time."""
+    monkeypatch.setattr(picture, "DOTS_PER_INCH", 40)
+
+
 def weather(seed=0, height=64, width=96):
     generator = np.random.default_rng(seed)
     images = generator.standard_normal((16, height, width)).astype(np.float32)
@@ -130,7 +137,7 @@ def same(one, other):
     return one.shape == other.shape and np.array_equal(one, other)
 
 
-def test_curves_are_drawn_with_and_without_a_rival_and_without_storms(tmp_path):
+def test_curves_are_drawn_with_and_without_a_rival_and_without_storms(tmp_path, coarse):
     network, rival = evaluation.curves(FOUND, TRUTHS), evaluation.curves(FOUND[::-1], TRUTHS)
     nothing = evaluation.curves([found()] * 3, [truth()] * 3)
     pages = []
@@ -142,7 +149,7 @@ def test_curves_are_drawn_with_and_without_a_rival_and_without_storms(tmp_path):
 
 
 @pytest.mark.parametrize("frames, count", [(1, 1), (3, MOST_BOXES), (4, 0)])
-def test_maps_are_drawn_for_any_number_of_frames_and_boxes(tmp_path, frames, count):
+def test_maps_are_drawn_for_any_number_of_frames_and_boxes(tmp_path, coarse, frames, count):
     boxes = [((4 * i, 5 * i, 4 * i + 8, 5 * i + 12), i % len(CLASSES), 0.5) for i in range(count)]
     labels = truth(*((*box, kind) for box, kind, _ in boxes))
     maps = [pictures.Map(weather(i), labels, found(*boxes), f"frame {i}") for i in range(frames)]
@@ -150,7 +157,7 @@ def test_maps_are_drawn_for_any_number_of_frames_and_boxes(tmp_path, frames, cou
     drawn(tmp_path / "maps.png")
 
 
-def test_a_map_shows_both_the_labelled_and_the_found_boxes(tmp_path):
+def test_a_map_shows_both_the_labelled_and_the_found_boxes(tmp_path, coarse):
     pages = []
     for labels, boxes in (
         (truth(), found()),
@@ -165,7 +172,9 @@ def test_a_map_shows_both_the_labelled_and_the_found_boxes(tmp_path):
     assert not same(pages[1], pages[2])
 
 
-def test_reconstructions_are_drawn_beside_their_inputs_gaps_and_perfect_ones_included(tmp_path):
+def test_reconstructions_are_drawn_beside_their_inputs_gaps_and_perfect_ones_included(
+    tmp_path, coarse
+):
     images, again = weather(0), weather(1)
     gaps = images.copy()
     gaps[:, :20, :30] = np.nan
