@@ -61,7 +61,7 @@ def look(planet: Planet, when: np.datetime64, grid: Grid, start: np.ndarray) -> 
         smaller storm has turned them.
     """
     mean = climate(when, grid.latitudes, grid.longitudes)
-    origin = climate(when, sphere.LATITUDES, sphere.LONGITUDES)
+    origin = planet.mean
     humidity = relative_humidity(origin, planet.moist)
     fields = np.stack([origin.air, origin.t500, humidity * saturated_column(origin.air)])
     latitude, longitude = latitude_longitude(departures(start, planet.wind_850))

@@ -21,10 +21,11 @@ from .physics import FREEZING, GRAVITY, HECTOPASCAL
 SEA_DATA = "data_ocean/earth_sst_climatology_1deg.nc"
 LAND_DATA = "land_mask/earth_landmask_2deg.nc"
 OROGRAPHY_DATA = "topography/earth_topography_2deg.nc"
-CONTINENT_SCALE = 4.0  # degrees over which a coast's climate turns continental
+MIXING_SCALE = 4.0  # degrees over which the air mixes what is different below
 SOLSTICE_LAG = 200  # day of the year of the northern summer's height
 # Sea water freezes at -1.8 degrees: colder than the first, ice begins; than the second, it is shut.
 ICE_BEGINS, ICE_IS_SHUT = FREEZING - 0.8, FREEZING - 1.7
+OPEN_SEA = FREEZING + 3  # above that, the air has nothing of ice
 THERMAL_LOW = -0.7 * HECTOPASCAL  # per kelvin that a continent is warmer than its latitude
 
 
@@ -82,6 +83,10 @@ def climate(when: np.datetime64, latitudes: np.ndarray, longitudes: np.ndarray) 
     ground = 300 - 44 * sine**3 + 26 * sine**2 * warm * (0.2 + 0.8 * np.maximum(continent, land))
     ice = 300 - 44 * sine**3 + 14 * sine**2 * warm
     water = frozen * ice + (1 - frozen) * sea
+    # The air above knows no sharp edges, of ice neither.
+    mixed = at(_of_the_month(data["mixed sea"], when))
+    cold = np.clip((OPEN_SEA - mixed) / (OPEN_SEA - ICE_IS_SHUT), 0, 1)
+    above = cold * ice + (1 - cold) * (mixed - 1)
     # Towards the poles, coasts lie so close that no pressure would keep up with them.
     anomaly = 26 * sine**2 * warm * continent * np.minimum(1, 2 * np.sqrt(1 - sine**2))
     return Climate(
@@ -89,7 +94,7 @@ def climate(when: np.datetime64, latitudes: np.ndarray, longitudes: np.ndarray) 
         orography=np.maximum(at(data["orography"]), 0) * land,
         frozen=frozen,
         skin=land * ground + (1 - land) * water,
-        air=continent * ground + (1 - continent) * (water - 1),
+        air=continent * ground + (1 - continent) * above,
         t500=_t500(latitudes[:, np.newaxis], warm) + 0.2 * anomaly,
         t200=np.broadcast_to(_t200(latitudes[:, np.newaxis], warm), land.shape),
         pressure=_pressure(latitudes[:, np.newaxis], warm) + THERMAL_LOW * anomaly,
@@ -112,7 +117,7 @@ def _pressure(latitude: np.ndarray, warm: np.ndarray) -> np.ndarray:
     """Pascal at sea level: subtropical highs, subpolar lows (deeper in the south), polar highs."""
     polewards = np.abs(latitude) - 2 * warm
     highs = 9 * np.exp(-(((polewards - 33) / 11) ** 2))
-    lows = np.where(latitude > 0, 9, 25) * np.exp(-(((polewards - 63) / 12) ** 2))
+    lows = np.where(latitude > 0, 9 - 5 * warm, 25) * np.exp(-(((polewards - 63) / 12) ** 2))
     cap = np.where(latitude > 0, 3, -17) * np.clip((np.abs(latitude) - 60) / 15, 0, 1)
     return HECTOPASCAL * (1011 + highs - lows + cap)
 
@@ -170,11 +175,16 @@ def _data() -> dict[str, np.ndarray]:
             north_first = file.variables["lat"][0] > 0
         return field[..., ::-1, :] if north_first else field
 
+    def mix(field: np.ndarray) -> np.ndarray:
+        cells = MIXING_SCALE * field.shape[-2] / 180
+        return gaussian_filter(field, cells, mode=("nearest", "wrap"), axes=(-2, -1))
+
     land = (read(LAND_DATA, "area_type_code") > 0).astype(np.float64)
-    cells = CONTINENT_SCALE * land.shape[0] / 180
+    sea = read(SEA_DATA, "tos") + FREEZING
     return {
-        "sea": read(SEA_DATA, "tos") + FREEZING,
+        "sea": sea,
+        "mixed sea": mix(sea),
         "land": land,
-        "continent": gaussian_filter(land, cells, mode=("nearest", "wrap")),
+        "continent": mix(land),
         "orography": read(OROGRAPHY_DATA, "surface_geopotential") / GRAVITY,
     }

@@ -13,10 +13,10 @@ import numpy as np
 
 from . import sphere
 from .background import Climate
-from .grid import Extent, distance, extent_around, to_plane, unit_vectors
+from .grid import Extent, distance, ellipse, extent_of, to_plane, unit_vectors
 from .physics import EARTH_RADIUS, KILOMETRE, coriolis
 
-MEAN_NUMBER = 12  # a hemisphere, between summer and winter
+MEAN_NUMBER = 10  # a hemisphere, between summer and winter
 WINTER_EXCESS = 0.3  # of the mean number, at the height of winter
 TRACK_SOUTH, TRACK_NORTH = 28.0, 60.0  # degrees from the equator where cyclones are born
 DRIFT = 12.0  # degrees polewards that they may have gone since
@@ -26,7 +26,7 @@ RADIUS, RADIUS_SPREAD = 430 * KILOMETRE, 0.25  # median and logarithmic spread o
 LONGEST, STEEPEST = 1.35, np.radians(70)  # the long axis' stretch and angle to the east, at most
 SMALLEST_RADIUS, LARGEST_RADIUS = 270 * KILOMETRE, 700 * KILOMETRE
 # m/s: the geostrophic wind a radius away from the centre says how strong a cyclone is.
-WEAKEST, STRONGEST, LABELLED = 7.0, 34.0, 13.0
+WEAKEST, STRONGEST, LABELLED = 7.0, 34.0, 14.0
 DENSITY = 1.25  # kg/m3, of air near the ground at middle latitudes
 COLDEST = 6.0  # K, the upper air's anomaly in the strongest cyclones
 COLD_DISTANCE, COLD_SIZE = 0.7, 1.3  # radii: how far west of the centre, and how wide, it is
@@ -67,14 +67,10 @@ class Cyclone:
     @property
     def extent(self) -> Extent:
         """Where the anomaly is at least ``EDGE`` of the depth."""
-        reach = self.radius * np.sqrt(-2 * np.log(EDGE))
-        long, short = reach * self.stretch, reach / self.stretch
-        return extent_around(
-            self.latitude,
-            self.longitude,
-            float(np.hypot(long * np.cos(self.tilt), short * np.sin(self.tilt))),
-            float(np.hypot(long * np.sin(self.tilt), short * np.cos(self.tilt))),
-        )
+        reach = self.radius * float(np.sqrt(-2 * np.log(EDGE)))
+        axes = (reach * self.stretch, reach / self.stretch)
+        tilt = self.tilt * float(np.sign(self.latitude))
+        return extent_of(ellipse(self.latitude, self.longitude, axes, tilt))
 
     @property
     def centre(self) -> np.ndarray:

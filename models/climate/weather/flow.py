@@ -31,6 +31,8 @@ class Planet:
 
     Attributes
     ----------
+    mean : Climate
+        On the lattice.
     pressure : np.ndarray, shape (rows, columns)
         At sea level, Pa.
     t500, t200 : np.ndarray, shape (rows, columns)
@@ -40,8 +42,10 @@ class Planet:
     moist : np.ndarray, shape (rows, columns)
         Noise of mean 0 and variance 1, for the humidity.
     cyclones : list of Cyclone
+        Which the above contain.
     """
 
+    mean: Climate
     pressure: np.ndarray
     t500: np.ndarray
     t200: np.ndarray
@@ -69,6 +73,7 @@ def draw_planet(when: np.datetime64, generator: np.random.Generator) -> Planet:
     t500 = WAVE_T500 * track * warmth + cold
     wind_850, wind_bottom = balanced_winds(pressure, mean)
     return Planet(
+        mean=mean,
         pressure=pressure,
         t500=t500,
         # Where the troposphere is cold, the tropopause is low, and 200 hPa in the stratosphere.

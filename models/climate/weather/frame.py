@@ -12,7 +12,6 @@ from ..channels import (
     RIVER,
     TROPICAL,
 )
-from . import tropical
 from .air import Air, look
 from .extratropical import STRONGEST, Cyclone
 from .flow import draw_planet
@@ -27,7 +26,8 @@ from .physics import (
     thickness_1000_200,
 )
 from .rivers import WATER, River, add_river, draw_rivers
-from .tropical import Vortex, add_vortex
+from .tropical import draw_disturbances, storms_of
+from .vortex import FASTEST, Vortex, add_vortex, turned_back
 
 LOWEST_LEVEL = 0.9926  # of the surface pressure: the middle of CAM5's lowest layer, about 60 m up
 MOST_WATER = 75.0  # kg/m2: more than columns are observed to hold
@@ -60,7 +60,7 @@ def make_frame(
     images : np.ndarray of float32, shape (16, H, W)
         Channels and units as in ``channels.py``; rows from south to north.
     boxes : np.ndarray of int32, shape (n, 5), n <= 15
-        Rows (ymin, xmin, ymax, xmax, class), pixel edges, the strongest storms first. A box is
+        Rows (ymin, xmin, ymax, xmax, class), pixel edges: tropical storms first, then by strength. A box is
         clipped at the frame's edges, on a globe too: what lies beyond column 0 is not boxed.
         Storms of which less than a third would be inside have none.
 
@@ -72,16 +72,17 @@ def make_frame(
     when = when.astype("datetime64[s]")
     planet = draw_planet(when, generator)
     rivers = draw_rivers(planet.cyclones, generator)
-    vortices = tropical.storms_of(when, grid.spacing)
+    disturbances = draw_disturbances(planet.mean, generator)
+    vortices = storms_of(when, grid.spacing)
     noise = cells(grid, generator)
-    air = look(planet, when, grid, tropical.turned_back(vortices, grid))
+    air = look(planet, when, grid, turned_back(vortices, grid))
     stir(air, noise)
     air.water = np.minimum(air.water, saturated_column(air.t1000))
     rising = ascent(air.t1000, air.wind_850, air.wind_bottom, grid)
     air.rain += rainfall(air.water, air.t1000, rising, noise)
     for river in rivers:
         add_river(river, air, noise)
-    for vortex in vortices:
+    for vortex in (*vortices, *disturbances):
         add_vortex(vortex, air, noise)
     return channels(air, when), boxes(grid, vortices, planet.cyclones, rivers)
 
@@ -143,7 +144,11 @@ def _surface_temperature(air: Air, when: np.datetime64) -> np.ndarray:
 def boxes(
     grid: Grid, vortices: list[Vortex], cyclones: list[Cyclone], rivers: list[River]
 ) -> np.ndarray:
-    """The boxes (n, 5) of the storms that show in a grid, the strongest first, int32."""
+    """The boxes (n, 5) of the storms that show in a grid, int32.
+
+    Where there are more than a frame has room for, tropical storms come first, being the rarest;
+    among the others the strongest.
+    """
     ranked: list[tuple[float, tuple[int, ...]]] = []
 
     def add(strength: float, extent: Extent, kind: int) -> None:
@@ -152,7 +157,7 @@ def boxes(
             ranked.append((strength, (*box, kind)))
 
     for vortex in vortices:
-        strength = vortex.profile[2].max() / tropical.FASTEST
+        strength = 1 + vortex.profile[2].max() / FASTEST
         add(strength, vortex.extent, TROPICAL if vortex.is_cyclone else DEPRESSION)
     for cyclone in cyclones:
         if cyclone.labelled:

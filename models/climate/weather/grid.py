@@ -80,18 +80,31 @@ class Extent(NamedTuple):
     east: float
 
 
-def extent_around(latitude: float, longitude: float, east: float, north: float) -> Extent:
-    """The extent of a storm that reaches so many metres east (and west) and north (and south)."""
-    high = np.degrees(north / EARTH_RADIUS)
-    wide = half_width(latitude, float(np.degrees(east / EARTH_RADIUS)))
-    return Extent(latitude - high, latitude + high, longitude - wide, longitude + wide)
+def extent_of(outline: np.ndarray) -> Extent:
+    """The extent of a storm by its outline: unit vectors (3, n), each next to the one before."""
+    latitude, longitude = latitude_longitude(outline)
+    longitude = np.unwrap(longitude, period=360)
+    ends = (latitude.min(), latitude.max(), longitude.min(), longitude.max())
+    return Extent(*(float(end) for end in ends))
 
 
-def half_width(latitude: float, reach: float) -> float:
-    """Degrees of longitude, to either side, of a circle of ``reach`` degrees about a point."""
-    if abs(latitude) + reach >= 90:
-        return 180.0
-    return float(np.degrees(np.arcsin(np.sin(np.radians(reach)) / np.cos(np.radians(latitude)))))
+def ellipse(
+    latitude: float, longitude: float, axes: tuple[float, float], tilt: float = 0.0
+) -> np.ndarray:
+    """Outline (3, 64) of an ellipse about a centre.
+
+    Parameters
+    ----------
+    axes : tuple of float
+        The two half axes in metres.
+    tilt : float
+        Angle in radians of the first axis, from east to north.
+    """
+    angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    along, across = axes[0] * np.cos(angle), axes[1] * np.sin(angle)
+    sine, cosine = np.sin(tilt), np.cos(tilt)
+    plane = np.stack([cosine * along - sine * across, sine * along + cosine * across])
+    return from_plane(plane, latitude, longitude)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,9 +188,13 @@ class Grid:
     def window(self, latitude: float, longitude: float, radius: float) -> tuple[np.ndarray, ...]:
         """Index of the rows and columns within ``radius`` metres of a point, as of ``np.ix_``."""
         reach = np.degrees(radius / EARTH_RADIUS)
+        wide = 180.0  # degrees of longitude to either side: all of them where a pole is within
+        if abs(latitude) + reach < 90:
+            ratio = np.sin(np.radians(reach)) / np.cos(np.radians(latitude))
+            wide = np.degrees(np.arcsin(ratio))
         away = (self.longitudes - longitude + 180) % 360 - 180
         rows = np.flatnonzero(np.abs(self.latitudes - latitude) <= reach)
-        return np.ix_(rows, np.flatnonzero(np.abs(away) <= half_width(latitude, reach)))
+        return np.ix_(rows, np.flatnonzero(np.abs(away) <= wide))
 
     def pixel(self, latitude: float, longitude: float) -> tuple[float, float]:
         """Row and column of a point as continuous coordinates: a pixel's edges are integers.
@@ -192,15 +209,20 @@ class Grid:
         return float(row + 0.5), float(column + 0.5)
 
     def gradient(self, field: np.ndarray) -> np.ndarray:
-        """Derivatives of a field (H, W) per metre to the east and to the north, (2, H, W)."""
+        """Derivatives of a field (H, W) per metre to the east and to the north, (2, H, W).
+
+        At a pole, where there is no east, both are 0.
+        """
         north, east = np.gradient(
             field,
             EARTH_RADIUS * np.radians(self.latitudes),
             EARTH_RADIUS * np.radians(self.longitudes),
         )
-        # Next to a pole, differences between neighbours are taken as if a pixel away from it.
-        cosine = np.maximum(np.cos(np.radians(self.latitudes)), np.radians(self.spacing))
-        return np.stack([east / cosine[:, np.newaxis], north])
+        cosine = np.cos(np.radians(self.latitudes))
+        at_pole = np.isclose(np.abs(self.latitudes), 90)
+        slopes = np.stack([east / np.where(at_pole, np.inf, cosine)[:, np.newaxis], north])
+        slopes[:, at_pole] = 0
+        return slopes
 
 
 def _check_size(rows: int, columns: int) -> None:

@@ -78,10 +78,9 @@ def ascent(
     east, north = grid.gradient(temperature)
     gliding = -(wind_850[0] * east + wind_850[1] * north) / STABILITY
     cosine = np.cos(np.radians(grid.latitudes))[:, np.newaxis]
-    # div V = du/dx + dv/dy - v tan(latitude) / a
-    divergence = grid.gradient(wind_bottom[0])[0] + grid.gradient(wind_bottom[1])[1]
-    sphericity = np.sin(np.radians(grid.latitudes))[:, np.newaxis] / np.maximum(cosine, 0.02)
-    divergence -= wind_bottom[1] * sphericity / EARTH_RADIUS
+    # div V = du/dx + d(v cos(latitude))/dy / cos(latitude)
+    divergence = grid.gradient(wind_bottom[0])[0]
+    divergence += grid.gradient(wind_bottom[1] * cosine)[1] / cosine
     return np.clip(gliding - FRICTION_LAYER * divergence, -FASTEST, FASTEST)
 
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from .air import Air
 from .extratropical import Cyclone
-from .grid import Extent, from_plane, latitude_longitude
+from .grid import Extent, extent_of, from_plane, latitude_longitude
 from .moisture import saturated_column
 from .physics import EARTH_RADIUS, KILOMETRE, MILLIMETRE_PER_HOUR
 
 NEAREST = 34.0  # degrees from the equator, of a cyclone with a river
-CHANCE = 0.5  # that a cyclone with a label has a river
+CHANCE = 0.4  # that a cyclone with a label has a river
 POINTS = 60  # of a river's course
 LENGTH = (2400 * KILOMETRE, 4200 * KILOMETRE)  # between the ends, as the crow flies
 BEARING = (np.radians(35), np.radians(65))  # of the source, westward of the equator's direction
@@ -50,18 +50,19 @@ class River:
         return np.sin(np.pi / 2 * np.clip(np.minimum(along, 1 - along) / FADE, 0, 1))
 
     @property
+    def flow(self) -> np.ndarray:
+        """Unit vectors (3, POINTS) along the course, tangent to the sphere."""
+        flow = np.gradient(self.course, axis=1)
+        return flow / np.sqrt((flow**2).sum(axis=0))
+
+    @property
     def extent(self) -> Extent:
         """Where the excess of water is more than ``EDGE`` of its greatest."""
-        latitude, longitude = latitude_longitude(self.course[:, self.strength >= EDGE])
-        longitude = np.degrees(np.unwrap(np.radians(longitude)))
-        margin = np.degrees(self.half_width * np.sqrt(-2 * np.log(EDGE)) / EARTH_RADIUS)
-        wide = margin / np.cos(np.radians(latitude))
-        return Extent(
-            float(latitude.min() - margin),
-            float(latitude.max() + margin),
-            float((longitude - wide).min()),
-            float((longitude + wide).max()),
-        )
+        course, flow = self.course[:, self.strength >= EDGE], self.flow[:, self.strength >= EDGE]
+        across = np.cross(course, flow, axis=0)
+        angle = self.half_width * np.sqrt(-2 * np.log(EDGE)) / EARTH_RADIUS
+        banks = [np.cos(angle) * course + side * np.sin(angle) * across for side in (-1, 1)]
+        return extent_of(np.concatenate([banks[0], banks[1][:, ::-1]], axis=1))
 
 
 def draw_rivers(cyclones: list[Cyclone], generator: np.random.Generator) -> list[River]:
@@ -125,9 +126,7 @@ def add_river(river: River, air: Air, noise: np.ndarray) -> None:
     water = air.water[rows, columns]
     most = np.maximum(SATURATED * saturated_column(t1000), water)
     air.water[rows, columns] = np.minimum(water + river.water * excess, most)
-    flow = np.gradient(river.course, axis=1)
-    flow /= np.sqrt((flow**2).sum(axis=0))
-    jet = river.jet * excess * flow[:, nearest]
+    jet = river.jet * excess * river.flow[:, nearest]
     jet = np.einsum("x...,cx...->c...", jet, air.grid.directions[:, :, rows, columns])
     air.wind_850[:, rows, columns] += jet
     air.wind_bottom[:, rows, columns] += BOTTOM_SHARE * jet
