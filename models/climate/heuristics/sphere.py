@@ -35,10 +35,13 @@ class Sphere(NamedTuple):
         return np.maximum(np.cos(np.radians(self.latitude)), NARROWEST)[:, None]
 
     def span(self, row: int, radius: float) -> tuple[int, int]:
-        """Rows and columns, rounded up, that a radius in degrees spans from a row's points."""
+        """Rows and columns, rounded up, that a circle of ``radius`` degrees spans either way."""
         height, width = self.spacing
-        columns = min(radius / self.narrowing[row, 0] / width, len(self.longitude))
-        return int(np.ceil(radius / height)), int(np.ceil(columns))
+        # The meridians that touch the circle, by the sine rule; over a pole, it meets all.
+        sine = np.sin(np.radians(radius)) / self.narrowing[row, 0]
+        over_pole = abs(self.latitude[row]) + radius >= 90
+        reach = 180.0 if over_pole else np.degrees(np.arcsin(sine))
+        return int(np.ceil(radius / height)), int(np.ceil(reach / width))
 
 
 class Disc(NamedTuple):

@@ -122,14 +122,30 @@ def test_a_low_without_wind_and_a_wind_without_a_low_are_nothing_in_the_tropics(
     assert still.classes() == shallow.classes() == []
 
 
+@pytest.mark.parametrize("change", ["weak", "on a plateau", "poleward of the tropics"])
+def test_a_vortex_is_no_depression_that_is(change):
+    north = 33 if change == "poleward of the tropics" else 18
+    lacking = {"north": north, "depth": 350, "wind": 8 if change == "weak" else 15}
+    air = typhoon(Air(*PACIFIC), **lacking)
+    if change == "on a plateau":
+        air.add("PS", -20000)
+    assert air.classes() == []
+
+
+def test_a_warm_low_with_gales_in_high_latitudes_is_no_tropical_cyclone():
+    assert typhoon(Air(*ATLANTIC), north=52, east=324, depth=5000).classes() == [EXTRATROPICAL]
+
+
+@pytest.mark.parametrize("north", [18, -18])
 @pytest.mark.parametrize("wind", [20, 30, 40])
-def test_a_typhoon_reaches_to_where_its_mean_wind_is_light_whatever_it_drifts_in(wind):
-    air = Air(*PACIFIC)
-    air.vortex(18, 135, wind, radius=0.7, decay=0.8)
+def test_a_typhoon_reaches_to_where_its_mean_wind_is_light_whatever_it_drifts_in(wind, north):
+    latitude, longitude = np.linspace(-40, 40, 321), PACIFIC[1]
+    air = Air(latitude, longitude)
+    air.vortex(north, 135, wind, radius=0.7, decay=0.8)
     air.add("UBOT", 6)
-    frame = Frame(Sphere(*PACIFIC), dict(zip(CHANNEL, air.images, strict=True)))
+    frame = Frame(Sphere(latitude, longitude), dict(zip(CHANNEL, air.images, strict=True)))
     expected = 0.7 * (wind / 8) ** (1 / 0.8)  # where 8 m/s are left of the vortex's wind
-    assert outer_radius(frame, air.pixel(18, 135)) == pytest.approx(expected, abs=0.5)
+    assert outer_radius(frame, air.pixel(north, 135)) == pytest.approx(expected, abs=0.5)
 
 
 def test_a_low_of_the_westerlies_is_extratropical_and_its_box_is_its_closed_isobars():
@@ -148,6 +164,12 @@ def test_no_cyclone_is_found_in_a_low_that_is(change):
     air.low(24 if change == "in the tropics" else 50, 322, 300 if change == "shallow" else 3000, 4)
     if change == "on a plateau":
         air.add("PS", -20000)
+    assert air.classes() == []
+
+
+def test_where_pressure_falls_towards_the_edge_is_no_low():
+    air = Air(*ATLANTIC)
+    air.low(72, 322, 4000, 8)
     assert air.classes() == []
 
 
@@ -176,6 +198,23 @@ def test_a_river_is_long_narrow_moist_and_poleward():
     assert classes(water=2) == []  # dry
     assert classes(wind=4) == []  # slow
     assert classes(south=50, north=30) == []  # towards the equator
+
+
+def test_there_are_no_rivers_in_the_tropics():
+    air = Air(*PACIFIC)
+    air.river(115, 145, 2, 18, 4)
+    assert air.classes() == []
+
+
+def test_a_rivers_kilometres_are_those_of_its_latitude():
+    def classes(**river):
+        air = Air(np.linspace(20, 79.75, 240), np.linspace(0, 80, 321))
+        air.river(**river)
+        return air.classes()
+
+    # A degree of longitude has half of a degree of latitude's kilometres.
+    assert classes(west=5, east=75, south=58, north=65, width=7) == [RIVER]  # 780 km wide
+    assert classes(west=10, east=38, south=58, north=63, width=4) == []  # 1600 km long
 
 
 def test_a_rivers_box_holds_it():
@@ -270,6 +309,17 @@ def test_a_basin_is_closed_only_if_the_disc_holds_it():
 )
 def test_distances_are_great_circles(place, other, degrees):
     assert great_circle(*place, *other) == pytest.approx(degrees, abs=0.01)
+
+
+@pytest.mark.parametrize("row, column", [(8, 20), (70, 40), (81, 45), (89, 3), (90, 0)])
+def test_a_disc_has_all_the_frames_points_within_its_radius(row, column):
+    sphere = Sphere(np.arange(0.0, 91), np.arange(0.0, 90))
+    here = sphere.latitude[row], sphere.longitude[column]
+    near = great_circle(*here, sphere.latitude[:, None], sphere.longitude) <= 7
+    inside = np.zeros_like(near)
+    around = disc(sphere, (row, column), 7.0)
+    inside[around.window] = around.inside
+    np.testing.assert_array_equal(inside, near)
 
 
 def test_fields_that_do_not_fit_the_coordinates_are_refused_in_a_line():
