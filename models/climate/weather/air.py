@@ -14,7 +14,7 @@ from .moisture import relative_humidity, saturated_column
 from .physics import DAY, EARTH_RADIUS
 
 TRANSPORT, STEPS = 0.8 * DAY, 5
-# Of what a day's transport brings, the share that is still there: the ground works on the rest.
+# Of what the transport brings, the share that is still there: the ground works on the rest.
 KEPT_SEA, KEPT_LAND, KEPT_ALOFT, KEPT_WATER = 0.55, 0.75, 0.6, 0.8
 
 
@@ -85,7 +85,7 @@ def look(planet: Planet, when: np.datetime64, grid: Grid, start: np.ndarray) -> 
 
 
 def departures(points: np.ndarray, velocity: np.ndarray) -> np.ndarray:
-    """Where the air at these points was a day ago, in a flow taken as steady.
+    """Where the air at these points was ``TRANSPORT`` seconds ago, in a flow taken as steady.
 
     Semi-Lagrangian transport: each point is followed back by steps of the midpoint rule. What lies
     at its departure arrives, so that filaments are as fine as the points, whatever the flow's

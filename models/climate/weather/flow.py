@@ -19,7 +19,7 @@ WAVE_T500, WAVE_T200 = 3.0, 2.0  # K, likewise
 TILT = np.exp(-0.5j * np.pi)
 TILTED_SHARE = 0.7  # of the temperature's waves that go with the pressure's
 
-# Rayleigh drag in 1/s: it damps the wind within a day near the ground, in one at 850 hPa.
+# Rayleigh drag in 1/s: it damps the wind in a day at 850 hPa, in hours near the ground.
 DRAG_850, DRAG_SEA, DRAG_LAND = 1.2e-5, 3e-5, 8e-5
 MEAN_TEMPERATURE = 288.0  # K, of the air near the ground
 LOG_850 = float(np.log(1000 / 850))

@@ -60,9 +60,9 @@ def make_frame(
     images : np.ndarray of float32, shape (16, H, W)
         Channels and units as in ``channels.py``; rows from south to north.
     boxes : np.ndarray of int32, shape (n, 5), n <= 15
-        Rows (ymin, xmin, ymax, xmax, class), pixel edges: tropical storms first, then by strength. A box is
-        clipped at the frame's edges, on a globe too: what lies beyond column 0 is not boxed.
-        Storms of which less than a third would be inside have none.
+        Rows (ymin, xmin, ymax, xmax, class), pixel edges: tropical storms first, then by
+        strength. A box is clipped at the frame's edges, on a globe too: what lies beyond column 0
+        is not boxed. Storms of which less than a third would be inside have none.
 
     Raises
     ------

@@ -21,8 +21,8 @@ GROUND_HEIGHT = 3500.0  # m, likewise over rising ground, which warms the air
 FRICTION_LAYER = 1000.0  # m, whose convergence lifts the air above
 STABILITY = 3.5e-3  # K/m, by which the potential temperature rises in a common troposphere
 FASTEST = 0.10  # m/s, the strongest ascent over an area of 25 km
-NOISE = 0.12  # standard deviation of the relative humidity
-CONVECTION = 6.5 * MILLIMETRE_PER_HOUR  # where cells and the column are at their best
+NOISE = 0.11  # standard deviation of the relative humidity
+CONVECTION = 7.5 * MILLIMETRE_PER_HOUR  # where cells and the column are at their best
 CELL_SIZE = 90 * KILOMETRE  # of clusters of convection
 CUBE = 48  # cells a side of the noise that is laid through the sphere
 
@@ -51,7 +51,7 @@ def relative_humidity(mean: Climate, noise: np.ndarray) -> np.ndarray:
     warmest = 1 / (1 + np.exp(-(mean.air - 299.8) / 0.7))
     cool = 1 / (1 + np.exp((mean.air - 288) / 4))
     dry_land = 0.10 * mean.land * (1 - cool)
-    return np.clip(0.53 + 0.26 * warmest + 0.20 * cool - dry_land + NOISE * noise, 0.08, 1.0)
+    return np.clip(0.54 + 0.23 * warmest + 0.20 * cool - dry_land + NOISE * noise, 0.08, 1.0)
 
 
 def cells(grid: Grid, generator: np.random.Generator) -> np.ndarray:

@@ -24,12 +24,14 @@ LENGTH = (2400 * KILOMETRE, 4200 * KILOMETRE)  # between the ends, as the crow f
 BEARING = (np.radians(35), np.radians(65))  # of the source, westward of the equator's direction
 BULGE = 0.16  # of the length, to the cyclone's far side
 HALF_WIDTH = (110 * KILOMETRE, 190 * KILOMETRE)  # standard deviation across
-WATER = (11.0, 22.0)  # kg/m2 above the surroundings, at its moistest
+WATER = (13.0, 25.0)  # kg/m2 above the surroundings, at its moistest
 JET = (7.0, 15.0)  # m/s at 850 hPa
 BOTTOM_SHARE = 0.6  # of the jet at the lowest level
-WARMTH = 2.0  # K, of the air in it
+WARMTH = 2.5  # K, of the air in it
 RAIN = 2.0 * MILLIMETRE_PER_HOUR
-SATURATED = 1.05  # the column's relative humidity that a river cannot exceed
+SATURATED = (
+    1.2  # the column's relative humidity, at most: aloft, a river is warmer than it should be
+)
 EDGE = 0.5  # of the excess of water, at the edge of a box
 FADE = 0.12  # share of the length over which it fades at either end
 

@@ -28,7 +28,7 @@ DEEPEST, SMALLEST_RADIUS_IN_PIXELS = 72 * HECTOPASCAL, 1.5
 WEAKEST_DEPTH = 2 * HECTOPASCAL
 SHAPES = (1.1, 2.2)  # Holland's parameter B, within what he found
 # Clusters over warm seas that are no depressions, as most never become one: they have no box.
-DISTURBANCES = 12  # on the whole sphere, on average
+DISTURBANCES = 9  # on the whole sphere, on average
 DISTURBANCE_DEPTH = (0.6 * HECTOPASCAL, 2.0 * HECTOPASCAL)
 DISTURBANCE_CORE = (120 * KILOMETRE, 250 * KILOMETRE)
 WARM_SEA = 300.0  # K

@@ -37,9 +37,11 @@ MOST_TURN = 1.5 * np.pi
 WARM_SHARE = 0.75  # of the low's depth that the warm core has made up for at 200 hPa
 WARM_PROFILE = (0.25, 1.0, 0.6)  # at 1000, 500 and 200 hPa, of the core's warmth
 MOIST_RADIUS = 320 * KILOMETRE
-HEAVIEST_RAIN = 22 * MILLIMETRE_PER_HOUR
+MOIST_DEPTH = 1500.0  # Pa, of a low whose core is saturated
+HEAVIEST_RAIN = 22 * MILLIMETRE_PER_HOUR  # of the strongest storms
+LIGHTEST = 0.03  # share of it in the weakest
 BANDS, PITCH = 2, 2.0  # spiral arms, and radians they turn as the radius grows e-fold
-RAGGED = 0.7  # share of the noise in them
+RAGGED = 0.5  # share of the noise in them
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def add_vortex(vortex: Vortex, air: Air, noise: np.ndarray) -> None:
     _warm(air, rows, columns, fall)
     bearing = np.arctan2(*np.einsum("x...,cx...->c...", outward, directions)[::-1])
     arms = _arms(vortex, distance, bearing, noise[rows, columns])
-    near = np.exp(-((distance / MOIST_RADIUS) ** 2)) * np.clip(vortex.depth / 2000, 0.4, 1)
+    near = np.exp(-((distance / MOIST_RADIUS) ** 2)) * np.clip(vortex.depth / MOIST_DEPTH, 0.2, 1)
     wet = 0.97 * saturated_column(air.t1000[rows, columns])
     water = air.water[rows, columns]
     share = near * np.clip(0.4 + 0.6 * arms, 0, 1)
@@ -189,7 +191,7 @@ def _arms(
     winding = bearing + handed * PITCH * np.log(np.maximum(away, 0.5))
     arms = np.cos(BANDS * (winding - np.radians(vortex.longitude)))
     outside = np.clip((away - 1) / 2, 0, 1)
-    return np.clip(0.6 + (0.5 * arms + RAGGED * noise) * outside, 0, None)
+    return np.clip(0.6 + 0.5 * arms * outside + RAGGED * noise, 0, None)
 
 
 def _shield(vortex: Vortex, distance: np.ndarray) -> np.ndarray:
@@ -203,4 +205,4 @@ def _shield(vortex: Vortex, distance: np.ndarray) -> np.ndarray:
     away = distance / vortex.core
     mean = np.where(away < 1, 0.3 + 0.7 * away, np.exp(-(distance - vortex.core) / falloff))
     fade = np.clip(1 - (distance / OUTERMOST) ** 2, 0, 1) ** 2
-    return HEAVIEST_RAIN * (0.12 + 0.88 * strength**1.5) * mean * fade
+    return HEAVIEST_RAIN * (LIGHTEST + (1 - LIGHTEST) * strength**1.5) * mean * fade
