@@ -2,7 +2,8 @@
 
 Sea-surface temperatures are NOAA's monthly means of 1991 to 2020 (OI SST V2), orography is ETOPO
 2022, and the land mask goes with it: one and two degrees, as the package climt brings them. The
-air's profiles are fits by eye to the zonal means in HH chapters 6 and 10, no reanalysis.
+air's profiles are simple shapes chosen to resemble the zonal means of textbooks (HH chapters 6
+and 10); they are fitted to no reanalysis.
 """
 
 from __future__ import annotations
