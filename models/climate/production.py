@@ -85,7 +85,7 @@ def generate(
         raise UserError(f"--years {years}: the first is after the last")
     files = {year: out / f"climo_{year}.h5" for year in range(first, last + 1)}
     check_request(request, files)
-    check_packages("making weather", (*SOURCES, "scipy", "skimage"), "climate")
+    check_packages("making weather", (*SOURCES, "scipy"), "climate")
     finished = set() if overwrite else {year for year in files if is_finished(files[year], request)}
     console = Console(soft_wrap=True, highlight=False)
     for year, path in files.items():
