@@ -46,7 +46,15 @@ GAPS = ("images",)
 SHAPE = (768, 768, len(CHANNELS))
 SMALL_SHAPE = (64, 64, len(CHANNELS))
 
-DEFAULTS = {"batch_size": 1, "optimizer": "sgd", "learning_rate": 1e-3, "momentum": 0.9}
+# The paper's solver. Its first gradients, sums over many cells, are clipped: at their full length,
+# a step of this rate leaves most of the ReLUs silent for good.
+DEFAULTS = {
+    "batch_size": 1,
+    "optimizer": "sgd",
+    "learning_rate": 1e-3,
+    "momentum": 0.9,
+    "clip": 10.0,
+}
 
 OPTIONS = {
     "preset": "public",  # whose filters: see ``network.PRESETS``
@@ -62,7 +70,11 @@ SAME_STORM = 0.3  # overlap of two boxes of a class that are taken for one storm
 
 
 def shape(
-    dataset: Dataset, *, labels: str = "boxes", labelled: float = 1.0
+    dataset: Dataset,
+    *,
+    labels: str = "boxes",
+    labelled: float = 1.0,
+    reconstruction: float = RECONSTRUCTION,
 ) -> tuple[int, int, int]:
     """Check frames and boxes; return (H, W, C) of the crops that are trained on.
 
@@ -70,6 +82,8 @@ def shape(
     """
     if not 0 <= labelled <= 1:
         raise UserError(f"--labelled {labelled}: expected a share of the frames, from 0 to 1")
+    if not 0 <= reconstruction < np.inf:
+        raise UserError(f"--reconstruction {reconstruction}: expected a weight, 0 or more")
     height, width, channels = check_images(dataset, "images", len(CHANNELS))
     if height % CELL or width % CELL:
         raise UserError(
@@ -91,6 +105,7 @@ def check_boxes(dataset: Dataset, field: str, height: int, width: int) -> None:
     boxes = dataset.column(field)
     ymin, xmin, ymax, xmax, kind = np.moveaxis(boxes, -1, 0)
     problems = {
+        "is not of finite numbers": ~np.isfinite(boxes).all(axis=-1),
         f"reaches out of the frame of {height} x {width} pixels": (ymin < 0)
         | (xmin < 0)
         | (ymax > height)
