@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := pip install --quiet --disable-pip-version-check --prefer-binary -c constraints.txt
 
-.PHONY: demo test test-openmpi test-torch lint installed mkl bench clean
+.PHONY: demo demo-climate test test-openmpi test-torch lint installed mkl bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -22,6 +22,19 @@ demo: demo/train-$(TRAIN).h5 demo/test-$(TEST).h5
 		--schedule cosine --out demo/run --overwrite
 	$(BIN)/minidl evaluate demo/run --data demo/test-$(TEST).h5
 	@echo "Look at demo/run: roc.png, events.png, loss.png, log.jsonl, evaluation.json"
+
+# The climate problem in small: synthetic weather of some years, storms found in another one.
+FRAMES ?= 160
+CLIMATE_EPOCHS ?= 20
+WEATHER := demo/climate
+demo-climate: .venv/installed
+	$(BIN)/minidl generate climate --years 2000-2002 --frames $(FRAMES) --months 6-11 --out $(WEATHER)
+	$(BIN)/minidl generate climate --years 2010 --frames $(FRAMES) --months 6-11 --out $(WEATHER)
+	$(BIN)/mpiexec -n 2 $(BIN)/minidl train climate --data $(WEATHER)/climo_200?.h5 --width 16 \
+		--batch-size 4 --epochs $(CLIMATE_EPOCHS) --optimizer adam --schedule cosine \
+		--out demo/storms --overwrite
+	$(BIN)/minidl evaluate demo/storms --data $(WEATHER)/climo_2010.h5
+	@echo "Look at demo/storms: storms.png, curves.png, reconstruction.png, evaluation.json"
 
 demo/train-%.h5: | .venv/installed
 	$(BIN)/minidl generate hep --events $* --seed 1 --out $@ --overwrite
@@ -49,7 +62,7 @@ test-openmpi: build/openmpi/installed
 	@touch $@
 
 test-torch: .venv/torch
-	$(BIN)/pytest tests/test_torch.py tests/test_bench.py
+	$(BIN)/pytest tests/test_torch.py tests/test_bench.py tests/models/climate/test_climate_network.py
 
 .venv/linters: .venv/installed
 	$(BIN)/$(INSTALL) -e '.[lint]'

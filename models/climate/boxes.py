@@ -14,7 +14,7 @@ import numpy as np
 from .network import CELL
 
 LEAST_LEFT = 0.25  # of a box's area: what is left of it in a crop may no longer show the storm
-CONFIDENT = 0.8  # the paper, section III: boxes of a larger confidence are kept
+CONFIDENT = 0.8  # the paper keeps boxes of a larger confidence
 
 
 class Grid(NamedTuple):

@@ -154,7 +154,7 @@ def of_frame(frame: np.ndarray) -> Moments:
             continue
         mean, low, high = values.mean(), values.min(), values.max()
         values -= mean
-        rows.append((values.size, mean, values @ values, low, high))
+        rows.append((values.size, mean, np.square(values).sum(), low, high))
     return Moments(*map(np.array, zip(*rows, strict=True)))
 
 

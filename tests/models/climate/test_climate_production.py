@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from launch import minidl
 
 from minidl.data import Dataset
 from minidl.errors import UserError
@@ -136,15 +137,15 @@ def test_a_frame_depends_on_seed_year_and_number_but_not_on_the_shards(made, tmp
 
 
 def test_an_interrupted_production_goes_on_and_makes_the_same_frames(made, tmp_path, monkeypatch):
-    wanted = {"years": "2000", "frames": 20, "size": 96}
+    wanted = {"years": "2000", "frames": 10, "size": 96}
     monkeypatch.setattr(Here, "stop_after", 2)
     with pytest.raises(KeyboardInterrupt):
         generate(**wanted, out=tmp_path / "a")
-    assert len(made) == 16
+    assert len(made) == 8
     assert not (tmp_path / "a" / "climo_2000.h5").exists()
     monkeypatch.setattr(Here, "stop_after", None)
     generate(**wanted, out=tmp_path / "a")
-    assert len(made) == 20
+    assert len(made) == 10
     made.clear()
     generate(**wanted, out=tmp_path / "b")
     assert_same(tmp_path / "a" / "climo_2000.h5", tmp_path / "b" / "climo_2000.h5")
@@ -153,18 +154,20 @@ def test_an_interrupted_production_goes_on_and_makes_the_same_frames(made, tmp_p
 
 def test_finished_years_are_skipped(made, tmp_path, capsys):
     generate(years="2000", frames=3, out=tmp_path, size=96)
-    generate(years="1999-2001", frames=3, out=tmp_path, size=96, overwrite=True)
+    generate(years="1999-2001", frames=3, out=tmp_path, size=96)
     assert [str(when)[:4] for when in made] == ["2000"] * 3 + ["1999"] * 3 + ["2001"] * 3
     assert "climo_2000.h5: there already" in capsys.readouterr().out
 
 
-def test_files_made_with_other_settings_are_replaced_only_on_demand(made, tmp_path):
+def test_files_that_are_there_are_replaced_only_on_demand(made, tmp_path):
     generate(years="2000", frames=3, out=tmp_path, size=96)
     with pytest.raises(UserError, match=r"climo_2000\.h5: exists already, made with other"):
         generate(years="1999-2000", frames=4, out=tmp_path, size=96)
     assert len(made) == 3  # found out before anything was made
     generate(years="2000", frames=4, out=tmp_path, size=96, overwrite=True)
     assert len(contents(tmp_path / "climo_2000.h5")["images"]) == 4
+    generate(years="2000", frames=4, out=tmp_path, size=96, overwrite=True)
+    assert len(made) == 11
 
 
 @pytest.mark.parametrize("damage", [b"", b"no HDF5 at all"])
@@ -224,6 +227,7 @@ def test_settings_are_what_a_file_gives_back():
         ({"months": "summer"}, "--months summer: expected a number or a range"),
         ({"frames": 0}, "--frames must be at least 1"),
         ({"frames": 2000}, "--frames 2000: these months of 2000 have 1464 six-hourly times"),
+        ({"frames": 1462, "years": "2000-2001"}, "months of 2001 have 1460 six-hourly times"),
         ({"frames": 500, "months": "2"}, "these months of 2000 have 116 six-hourly times"),
         ({"size": 64}, "--size 64: frames of 64 x 64 pixels; needs at least 96 rows"),
         ({"size": 100}, "--size 100: frames of 100 x 100 pixels; both must be divisible by 32"),
@@ -253,9 +257,11 @@ def test_a_folder_that_cannot_be_made_is_named(made, tmp_path):
 def test_real_frames_are_the_same_from_one_process_and_from_two(tmp_path):
     for package in yearly.SOURCES:
         pytest.importorskip(package, reason="weather needs: pip install 'minidl[climate]'")
+    flags = ("--years", 2013, "--frames", 5, "--months", 9, "--size", 96)
     for workers in (1, 2):
-        out = tmp_path / str(workers)
-        generate(years="2013", frames=9, months="9", out=out, size=96, workers=workers)
+        command = ("generate", "climate", *flags, "--workers", workers, "--out", workers)
+        done = minidl(*command, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
     assert_same(tmp_path / "1" / "climo_2013.h5", tmp_path / "2" / "climo_2013.h5")
     arrays = contents(tmp_path / "1" / "climo_2013.h5")
     assert np.isfinite(arrays["images"]).all()
