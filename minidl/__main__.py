@@ -16,8 +16,9 @@ from .errors import AgreedError, UserError
 def main() -> None:
     """Run the command; turn every error that is the user's into one line and status 2."""
     if _launcher_rank() > 0:
-        # Ctrl-C reaches all ranks; the first knows what was saved, says it, and ends the others.
+        # Ctrl-C reaches all ranks; the first has all stop together, and says what was saved.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         app(exit_on_error=False, print_error=False)
     except AgreedError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from .errors import UserError
 from .run import Run
 
 Event = dict[str, Any]
+
+EVENT, STOP = 0, 1  # tags
+NOTHING = np.empty(0, np.uint8)
 
 
 class Log:
@@ -37,6 +40,7 @@ class Log:
         self.groups, self.run, self.tell = groups, run, tell
         self.samples = 0  # of all groups, as far as rank 0 has heard
         self.settled = 0  # groups
+        self.told = False  # to stop
         self._under_way: list[tuple[MPI.Request, np.ndarray]] = []
 
     def write(self, event: Event) -> None:
@@ -53,13 +57,30 @@ class Log:
         else:
             message = np.frombuffer(json.dumps(event).encode(), np.uint8)
             self._under_way = [entry for entry in self._under_way if not entry[0].Test()]
-            self._under_way.append((self.comm.Isend(message, dest=0), message))
+            self._under_way.append((self.comm.Isend(message, 0, EVENT), message))
+
+    def ask_to_stop(self, roots: Sequence[int]) -> None:
+        """On rank 0: tell the ranks that speak for groups that the run is to end."""
+        for root in roots:
+            self._under_way.append((self.comm.Isend(NOTHING, root, STOP), NOTHING))
+
+    def asked_to_stop(self) -> bool:
+        """Whether rank 0 has told this one so."""
+        if not self.told and self.comm.Iprobe(MPI.ANY_SOURCE, STOP):
+            self.hear_stop()
+        return self.told
+
+    def hear_stop(self) -> None:
+        """Receive what ``ask_to_stop`` has sent."""
+        if not self.told:
+            self.comm.Recv(NOTHING, 0, STOP)
+        self.told = True
 
     def settle(self) -> None:
         """Have rank 0 write all that the groups have said so far; every group's speaker calls."""
         self.write({"event": "settled"})
         while self.comm.rank == 0 and self.settled < self.groups:
-            self.comm.Probe()
+            self.comm.Probe(MPI.ANY_SOURCE, EVENT)
             self._hear()
         self.settled = 0
         for request, _ in self._under_way:
@@ -71,9 +92,9 @@ class Log:
 
     def _hear(self) -> None:
         status = MPI.Status()
-        while self.comm.Iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG, status):
+        while self.comm.Iprobe(MPI.ANY_SOURCE, EVENT, status):
             message = np.empty(status.Get_count(MPI.BYTE), np.uint8)
-            self.comm.Recv(message, status.Get_source())
+            self.comm.Recv(message, status.Get_source(), EVENT)
             self._keep(json.loads(message.tobytes()))
 
     def _keep(self, event: Event) -> None:

@@ -36,6 +36,7 @@ class Objective:
         self.network, self.loss, self.clip = network, loss, clip
         self.layers = network.layers()
         self.terms: tuple[str, ...] = ()  # of the loss, if it is a sum
+        self.asked_to_stop = False  # whether this rank was
         self._sums: dict[Layer, np.ndarray] = {}
         self._dy: Any = None
 
@@ -51,11 +52,12 @@ class Objective:
 
         Returns
         -------
-        np.ndarray of float64, shape (2 + terms,)
-            The loss summed over the samples, their number, and each of the loss's ``terms``,
-            if it is a ``minidl.losses.Sum``, summed over the samples.
+        np.ndarray of float64, shape (3 + terms,)
+            The loss summed over the samples, their number, whether this rank was asked to stop,
+            and each of the loss's ``terms``, if it is a ``minidl.losses.Sum``, summed over the
+            samples. Sums over ranks tell each of them all of it.
         """
-        total = np.zeros(2)
+        total = np.zeros(3)
         for number, (x, target) in enumerate(batches):
             if number > 0:
                 self.network.backward(self._dy, self._accumulate)
@@ -63,9 +65,9 @@ class Objective:
             self._samples, self._first = len(x), number == 0
             terms = getattr(loss, "terms", {})
             self.terms = tuple(terms)
-            summed = len(x) * np.array([loss, 1.0, *terms.values()])
+            summed = len(x) * np.array([loss, 1.0, 0.0, *terms.values()])
             total = summed if self._first else total + summed
-        self._total = total[1]
+        self._total, total[2] = total[1], self.asked_to_stop
         return total
 
     def backward(self, announce: Announce) -> None:

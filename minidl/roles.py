@@ -71,6 +71,10 @@ class Roles:
         """The rank that speaks for the group."""
         return group * self.group_size
 
+    def others(self, group: int) -> list[int]:
+        """Number of every group but this one."""
+        return [other for other in range(self.groups) if other != group]
+
     def holders(self, sizes: Sequence[int]) -> list[int]:
         """Deal layers of these ``sizes`` to the servers; return the rank that holds each.
 

@@ -101,6 +101,7 @@ class Training:
             self.stopwatch,
             **settings.staleness_options(),
         )
+        self.asked_to_stop = self.stopped = False
         self.done = [0] * roles.groups  # iterations that every group has made
         self.meetings: list[list[int]] = []  # and had made whenever all met
         if self.state:
@@ -181,6 +182,8 @@ class Training:
         ------
         UserError
             On rank 0, which has to end the others, if a loss stops being a finite number.
+
+        Where rank 0 is ``asked_to_stop``, all ranks make a checkpoint and have ``stopped`` then.
         """
         comm, strategy, watch = self.comm, self.strategy, self.stopwatch
         log = Log(comm, self.roles.groups, run, tell)
@@ -192,23 +195,25 @@ class Training:
         if not self.state:
             self._save(run, log)
         batches = self.batches_from(self.done[self.group]) if self.group >= 0 else iter(())
-        while min(self.done) < self.iterations:
+        while min(self.done) < self.iterations and not self.stopped:
             every = self.settings.checkpoint_every
             until = min(self.iterations, min(self.done) // every * every + every)
+            made = 0
             if self.group < 0:
                 strategy.serve()
             else:
-                self._work(batches, until, log)
+                made = self._work(batches, until, log)
                 strategy.stop()
                 if strategy.group.rank == 0:
                     log.settle()
             if self.roles.servers:
                 with watch("wait"):
                     strategy.finish()
-            self.done = [max(done, until) for done in self.done]
-            self.meetings.append(self.done)
+            self._meet(made)
             self._save(run, log)
-        if self.validation:
+        if self.stopped and self.group > 0 and strategy.group.rank == 0:
+            log.hear_stop()
+        if self.validation and not self.stopped:
             event = self._validated(comm, self.iterations)
             if comm.rank == 0:
                 log.write(event)
@@ -246,12 +251,28 @@ class Training:
         comm.Allreduce(MPI.IN_PLACE, sums)
         return dict(zip(list(totals)[1:], (sums[1:] / sums[0]).tolist(), strict=True))
 
-    def _work(self, batches: Iterator[list[Batch]], until: int, log: Log) -> None:
-        """Be a worker: the iterations of this rank's group up to ``until``."""
+    def _meet(self, made: int) -> None:
+        """Tell all ranks how far every group is, and whether any was asked to stop."""
+        known = np.zeros(self.roles.groups + 1, np.int64)
+        if self.group >= 0 and self.strategy.group.rank == 0:
+            known[self.group], known[-1] = made, self.stopped
+        with self.stopwatch("wait"):
+            self.comm.Allreduce(MPI.IN_PLACE, known)
+        *self.done, stopped = known.tolist()
+        self.stopped = stopped > 0
+        self.meetings.append(self.done)
+
+    def _work(self, batches: Iterator[list[Batch]], until: int, log: Log) -> int:
+        """Be a worker: the iterations of this rank's group up to ``until``, or to a stop.
+
+        Returns the last one.
+        """
         strategy, watch, per_epoch = self.strategy, self.stopwatch, self.batches.per_epoch
         is_root = strategy.group.rank == 0
         for iteration in range(self.done[self.group] + 1, until + 1):
             watch.iteration, before = iteration, watch.seconds.copy()
+            if is_root and (self.asked_to_stop or log.asked_to_stop()):
+                strategy.objective.asked_to_stop = True
             with watch("load"):
                 mine = next(batches)
             samples = self.batches.count(iteration - 1, self.roles.members(self.group))
@@ -289,10 +310,16 @@ class Training:
                 if is_root:
                     with watch("write"):
                         log.write(event)
+            if samples and strategy.total[2]:
+                self.stopped = True
+                if self.comm.rank == 0:
+                    log.ask_to_stop([self.roles.root(group) for group in self.roles.others(0)])
+                return iteration
+        return max(until, self.done[self.group])
 
     def _terms(self) -> dict[str, Any]:
         """The terms of the last step's loss, if it is a sum, as the log has them."""
-        samples, *sums = self.strategy.total[1:].tolist()
+        samples, _, *sums = self.strategy.total[1:].tolist()
         terms = self.strategy.objective.terms
         values = (total / samples for total in sums)
         return {"terms": dict(zip(terms, values, strict=True))} if terms else {}

@@ -279,13 +279,14 @@ README = (Path(__file__).parent.parent / "models" / "README.md").read_text()
 README_MODEL = README.split("```python\n")[1].split("```")[0]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "sigterm"])
 @pytest.mark.parametrize("name", ["sync", "async", "hybrid"])
-def test_ctrl_c_ends_all_ranks_and_says_what_is_saved(tmp_path, events, name):
+def test_a_run_that_is_interrupted_saves_all_it_has_done(tmp_path, events, name, number):
     ranks, flags = LAYOUTS[name]
     command = [
         launcher(), "-n", str(ranks),
         str(Path(sys.executable).with_name("minidl")), "train", "hep", "--data", str(events),
-        "--epochs", "100000", "--checkpoint-every", "1", "--width", "4",
+        "--epochs", "100000", "--width", "4",
         "--strategy", name, *map(str, flags),
     ]  # fmt: skip
     process = subprocess.Popen(
@@ -295,16 +296,24 @@ def test_ctrl_c_ends_all_ranks_and_says_what_is_saved(tmp_path, events, name):
         time.sleep(0.1)
         assert process.poll() is None
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode != 0
-    network = hep.network((16, 16, 3), np.random.default_rng(0), width=4)
-    assert checkpoint.load(tmp_path / "runs/hep/checkpoint.h5", network) > 0
+    state, *_ = checkpoint.newest(tmp_path / "runs/hep/checkpoint.h5")
     if family(launcher_says(launcher())) == "Open MPI":
         return  # it shows no more of what ranks say, and kills them before they can tidy up
     assert stderr.count("minidl: interrupted") == 1
     assert "goes on from there" in stderr
     assert not list((tmp_path / "runs").rglob("*.part"))
+    log = read_log(tmp_path / "runs/hep")
+    for group, iteration in enumerate(state.iterations):
+        mine = [e for e in log if e["event"] == "iteration" and e["group"] == group]
+        assert iteration == mine[-1]["iteration"] > 0
+    more = max(state.iterations) + 2
+    flags = ("--resume", "runs/hep", "--iterations", more)
+    done = minidl("train", *flags, ranks=ranks, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert checkpoint.read(tmp_path / "runs/hep/checkpoint.h5").iterations[0] == more
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

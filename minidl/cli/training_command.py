@@ -6,7 +6,6 @@ import math
 import platform
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from rich.table import Table
 from .. import __version__, model
 from ..checkpoint import State, newest
 from ..errors import UserError
-from ..log import Event
 from ..parallel.agreement import together
 from ..parallel.patience import PatientComm
 from ..progress import Progress
@@ -193,15 +191,18 @@ def train(
     console.print(" ".join(plan(training)))
     with Progress(training.iterations, console) as progress:
         try:
-            record = training.run(run, stopping_at_ctrl_c(progress.tell))
+            stop_when_asked(training)
+            record = training.run(run, progress.tell)
         except KeyboardInterrupt:
-            run.log("end", reason="interrupted")
-            raise KeyboardInterrupt(
-                f"interrupted; {run.saved()}; --resume {folder} goes on from there"
-            ) from None
+            training.stopped, record = True, None
+        if record:
+            record.save(run.folder / "record.h5")
+    run.log("end", reason="interrupted" if training.stopped else "finished")
+    if training.stopped:
+        raise KeyboardInterrupt(
+            f"interrupted; {run.saved()}; minidl train --resume {folder} goes on from there"
+        )
     assert record is not None
-    record.save(run.folder / "record.h5")
-    run.log("end", reason="finished")
     # Matplotlib takes a second to load, which only this rank spends.
     from ..runs.plot import plot_runs
 
@@ -217,26 +218,20 @@ def train(
     )
 
 
-def stopping_at_ctrl_c(tell: Callable[[Event], None]) -> Callable[[Event], None]:
-    """Raise ``KeyboardInterrupt`` between two events; only a second Ctrl-C interrupts anywhere.
+def stop_when_asked(training: Training) -> None:
+    """Have Ctrl-C, or a batch scheduler's SIGTERM, end the run at a checkpoint.
 
-    Python drops an interrupt that hits it in the middle of its own housekeeping.
+    A second one ends it at once. Ranks but the first leave both to it.
     """
-    asked = False
 
-    def ask(*_: object) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def ask(number: int, *_: object) -> None:
+        training.asked_to_stop = True
+        signal.signal(number, usual[signal.Signals(number)])
 
-    def tell_and_stop(event: Event) -> None:
-        tell(event)
-        if asked:
-            raise KeyboardInterrupt
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else nohup ignores it
-        signal.signal(signal.SIGINT, ask)
-    return tell_and_stop
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in usual.items():
+        if handler != signal.SIG_IGN:  # nohup's
+            signal.signal(number, ask)
 
 
 def plan(training: Training) -> list[str]:

@@ -72,7 +72,7 @@ class Strategy:
         self.group = comm.Split(roles.color(comm.rank))
         self.layers = objective.layers
         self.number = {layer: number for number, layer in enumerate(self.layers)}
-        self.total = np.zeros(2)  # loss summed over the samples, their number, terms of the loss
+        self.total = np.zeros(3)  # loss summed over the samples, their number: see Objective
         self.requests: dict[Layer, list[MPI.Request]] = {}
         holders = roles.holders([layer.parameters.size for layer in self.layers])
         self.holder = dict(zip(self.layers, holders, strict=True))

@@ -76,7 +76,7 @@ class Strategy:
         self.root = comm.rank - self.group.rank  # speaks for the group
         self.layers = objective.layers
         self.number = {layer: number for number, layer in enumerate(self.layers)}
-        self.total = np.zeros(2)  # loss summed over the samples, their number, terms of the loss
+        self.total = np.zeros(3)  # loss summed over the samples, their number: see Objective
         self.sums: dict[Layer, MPI.Request] = {}
         self.summed = MPI.REQUEST_NULL  # of total
         self.requests: dict[Layer, list[MPI.Request]] = {}

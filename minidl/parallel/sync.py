@@ -62,7 +62,7 @@ class Strategy:
         self.group = comm.Split(roles.color(comm.rank))
         self.layers = objective.layers
         self.number = {layer: number for number, layer in enumerate(self.layers)}
-        self.total = np.zeros(2)  # loss summed over the samples, their number, terms of the loss
+        self.total = np.zeros(3)  # loss summed over the samples, their number: see Objective
         self.requests: dict[Layer, MPI.Request] = {}
         self.optimizers = {layer: make_optimizer(layer.parameters) for layer in self.layers}
 

@@ -130,6 +130,15 @@ class TimedObjective:
         """Of the loss, if it is a sum."""
         return self.objective.terms
 
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether this rank was."""
+        return self.objective.asked_to_stop
+
+    @asked_to_stop.setter
+    def asked_to_stop(self, asked: bool) -> None:
+        self.objective.asked_to_stop = asked
+
     def forward(self, batches: Sequence[Batch], require: Require) -> np.ndarray:
         """Compute the losses, and take the time of one forward pass, over however many batches."""
         self.factor = self.slowness() * self.times(batches)
