@@ -75,7 +75,7 @@ class Settings:
     seed
         Of initial weights, order and augmentation.
     checkpoint_every
-        Iterations between saves of the network, as the first group has it.
+        Iterations between checkpoints, for which all groups wait for each other.
     options
         Of the model's own, by name.
     """

@@ -85,9 +85,9 @@ def arrays(run):
     found = {}
     with h5py.File(run / "checkpoint.h5") as file:
         file.visititems(
-            lambda name, node: found.update({name: node[:]})
-            if isinstance(node, h5py.Dataset)
-            else None
+            lambda name, node: (
+                found.update({name: node[:]}) if isinstance(node, h5py.Dataset) else None
+            )
         )
     return found
 

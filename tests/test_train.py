@@ -19,7 +19,6 @@ from minidl.cli.advice import family
 from minidl.cli.info import launcher_says
 from minidl.run import read_log
 from minidl.stopwatch import ACTIVITIES
-from minidl_models import hep
 
 SMALL = ("--width", 4)
 

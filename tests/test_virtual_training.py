@@ -279,7 +279,9 @@ def test_ctrl_c_ends_the_run_and_says_what_is_saved(place, tmp_path):
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
     (said,) = stderr.splitlines()
-    assert re.search(r"minidl: interrupted; .*checkpoint.h5, of iteration \d+; minidl train --resume", said)
+    assert re.search(
+        r"minidl: interrupted; .*checkpoint.h5, of iteration \d+; minidl train --resume", said
+    )
 
 
 def test_a_dry_run_says_how_long_a_step_would_take(place):

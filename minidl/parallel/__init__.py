@@ -11,9 +11,10 @@ Each strategy is a class ``Strategy`` with the same methods in the same order:
 ``gather()``
     Complete what is under way in a group, so that its network can be evaluated or saved.
 ``stop()``
-    A worker's last call.
+    A worker has made its last step, or the last one before a checkpoint.
 ``serve()``, ``finish()``
-    Where there are servers: be one; and, on all ranks in the end, take the final network.
+    Where there are servers: be one until all workers have stopped; and then, on all ranks, take
+    the network that the servers have made. From there all may go on.
 
 ``group`` is the communicator of the ranks that make updates together.
 

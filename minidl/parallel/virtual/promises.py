@@ -77,6 +77,8 @@ class Case:
 
     Parameters
     ----------
+    meeting
+        After so many iterations all meet, as for a checkpoint, and go on from there; 0: never.
     modules
         Where the strategies are found, by their names.
     """
@@ -89,6 +91,7 @@ class Case:
     iterations: int = 2
     optimizer: str = "sgd"
     staleness_bound: int | None = None
+    meeting: int = 0
     modules: Mapping[str, Any] = field(default_factory=lambda: MODULES, repr=False)
 
     @property
@@ -100,6 +103,11 @@ class Case:
     def digits(self) -> int:
         """How many targets there are."""
         return self.layers * self.roles.workers * self.iterations
+
+    def segments(self) -> list[range]:
+        """Iterations up to the meeting, and from there."""
+        before, after = range(self.meeting), range(self.meeting, self.iterations)
+        return [before, after] if self.meeting else [after]
 
     def targets(self, rank: int, iteration: int) -> np.ndarray:
         """Where a rank pulls each layer in an iteration; each target is a digit of its own, base 8.
@@ -163,19 +171,21 @@ def train(case: Case, comm: Any) -> Told:
     losses: list[float] = []
     versions: list[list[int]] = [[] for _ in range(case.layers)]
     strategy.start()
-    if roles.group(comm.rank) < 0:
-        strategy.serve()
-    else:
-        for iteration in range(case.iterations):
-            losses.append(strategy.step([(np.empty(1), case.targets(comm.rank, iteration))]))
-            if case.strategy != "sync":
-                for number, layer in enumerate(strategy.layers):
-                    if layer in strategy.gradients:
-                        versions[number].append(strategy.gradients[layer].version)
-        strategy.stop()
+    for iterations in case.segments():
+        if roles.group(comm.rank) < 0:
+            strategy.serve()
+        else:
+            for iteration in iterations:
+                losses.append(strategy.step([(np.empty(1), case.targets(comm.rank, iteration))]))
+                if case.strategy != "sync":
+                    for number, layer in enumerate(strategy.layers):
+                        if layer in strategy.gradients:
+                            versions[number].append(strategy.gradients[layer].version)
+            strategy.stop()
+        if roles.servers:
+            strategy.finish()
     updates: list[Update] = []
     if roles.servers:
-        strategy.finish()
         updates = [row for served in strategy.served.values() for row in served.updates]
     final = [layer.parameters.copy() for layer in strategy.layers]
     return Told(final, [layer.seen for layer in strategy.layers], versions, updates, losses)
@@ -246,6 +256,8 @@ def check_layer(case: Case, told: list[Told], number: int) -> None:
     history = [parameters.copy()]
     steps, had = dict.fromkeys(groups, 0), dict.fromkeys(groups, 0)
     for place, (_, group, read, made) in enumerate(updates):
+        if place == case.meeting * case.roles.groups:
+            had = dict.fromkeys(groups, place)  # all have met
         promise(made == place + 1, "a version counts the updates before it")
         promise(read == had[group], "a group computes on the version that it was sent last")
         if case.staleness_bound is not None:
@@ -272,8 +284,10 @@ def check_nobody_waits(case: Case, arrivals: list[Option], options: Sequence[Opt
     sending = {source for _, source, _ in options}
     came = Counter(source for _, source, _ in arrivals)
     for root in map(case.roles.root, range(case.roles.groups)):
-        done = came[root] >= case.layers * case.iterations
-        promise(root in sending or done, "no group waits for another")
+        left = case.roles.servers if case.meeting else 0  # messages: it has come to the meeting
+        done = came[root] >= case.layers * case.iterations + left
+        meeting = case.meeting and came[root] == case.layers * case.meeting + left
+        promise(root in sending or done or meeting, "no group waits for another")
 
 
 def check_order(case: Case, told: list[Told], arrivals: list[Option]) -> None:
