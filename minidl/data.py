@@ -78,10 +78,10 @@ class Dataset:
         return {"index": indices, **{field: self._read(field, indices) for field in self.fields}}
 
     def column(self, field: str) -> np.ndarray:
-        """Read a whole field of one number a sample, as labels and weights are."""
+        """Read a whole field of few numbers a sample, as labels, weights and boxes are."""
         try:
             return np.concatenate([file[field][:] for file in self.files])
-        except OSError as error:
+        except (OSError, KeyError) as error:  # it need not be among the fields that are read
             raise UserError(f"{_names(self.paths)}: cannot read {field!r}: {error}") from None
 
     def _check(self, path: Path, file: h5py.File) -> int:

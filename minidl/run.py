@@ -79,11 +79,8 @@ class Run:
 
     def log(self, event: str, **values: Any) -> None:
         """Add a line to the log. Numbers that are not finite, which JSON lacks, become null."""
-        for name, value in values.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                values[name] = None
         try:
-            self._log.write(json.dumps({"event": event, **values}) + "\n")
+            self._log.write(json.dumps({"event": event, **_sayable(values)}) + "\n")
             self._log.flush()
         except OSError as error:
             raise UserError(f"{self.folder}/log.jsonl: cannot write: {error}") from None
@@ -102,6 +99,12 @@ def replace_text(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.part")
     temporary.write_text(text)
     temporary.replace(path)
+
+
+def _sayable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sayable(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

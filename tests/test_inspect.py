@@ -10,6 +10,7 @@ from launch import minidl
 from printed import Printed
 
 from minidl.cli import survey
+from minidl.cli.contents import Contents
 from minidl.cli.gallery import choose, draw_samples
 from minidl.cli.inspect import inspect_file
 from minidl.cli.survey import Survey, blocks, decompressed, is_image
@@ -158,12 +159,35 @@ def test_samples_of_every_class_are_drawn_with_all_channels(tmp_path):
         chosen = choose(30, file["label"])
         assert [title for _, title in chosen] == ["label 0"] * 3 + ["label 1"] * 3
         assert [file["label"][index] for index, _ in chosen] == [0] * 3 + [1] * 3
-        assert len(panels(draw_samples(file["data"], file["label"]))) == 6 * 3
+        assert len(panels(draw_samples(Contents(file), file["label"]))) == 6 * 3
 
 
 def test_labels_of_another_length_do_not_group_images(tmp_path):
     path = write(tmp_path / "a.h5", data=np.ones((3, 1, 4, 4)), label=np.array([0, 1]))
     assert "wrote" in inspected(path)
+
+
+def test_integers_of_another_length_than_the_images_are_no_labels(tmp_path):
+    path = write(
+        tmp_path / "a.h5", data=np.ones((3, 1, 4, 4)), level=np.array([500, 850, 850, 1000])
+    )
+    text = inspected(path)
+    assert "labels" not in text and re.search(r"level +500 +800 +1000", text)
+    with h5py.File(path) as file:
+        assert not Survey(file["level"], {3}).classes
+        assert Survey(file["level"], {3, 4}).classes == {500: 1, 850: 2, 1000: 1}
+
+
+def test_what_is_named_label_groups_images_before_other_integers(tmp_path, monkeypatch):
+    arrays = {"jets": np.array([3, 4, 5, 6]), "label": np.array([0, 1, 0, 1])}
+    path = write(tmp_path / "a.h5", data=np.ones((4, 1, 4, 4)), **arrays)
+    grouped = []
+    monkeypatch.setattr(
+        "minidl.cli.inspect.draw_samples",
+        lambda contents, labels: grouped.append(labels.name) or draw_samples(contents, labels),
+    )
+    inspected(path)
+    assert grouped == ["/label"]
 
 
 def test_images_have_fewer_channels_than_pixels(tmp_path):

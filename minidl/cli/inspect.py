@@ -12,7 +12,9 @@ from rich.markup import escape
 from .. import picture as pictures
 from ..data import open_hdf5
 from ..errors import UserError
-from ..tables import plain_table, size_text, times
+from ..tables import counted, plain_table, size_text, times
+from .box_survey import BoxSurvey
+from .contents import Contents, channel_names
 from .gallery import draw_samples
 from .survey import Survey, is_field, is_image, problems
 
@@ -35,39 +37,45 @@ def inspect_file(file: Path, picture: Path | None, console: Console) -> None:
         If the file cannot be read or the picture not be written.
     """
     with open_hdf5(file) as opened:
-        datasets = find_datasets(opened)
-        if not datasets:
+        contents = Contents(opened)
+        if not contents.datasets:
             raise UserError(f"{file}: no data sets in it")
-        images = next((dataset for dataset in datasets.values() if is_image(dataset)), None)
         out = picture or file.with_suffix(".png")
-        if images is not None:
+        if contents.images:
             pictures.check_path(out, "--picture")
         try:
-            print_contents(file, opened, datasets, console)
+            print_contents(file, opened, contents.datasets, console)
             with console.status("reading"):
-                surveys = {name: Survey(d) for name, d in datasets.items() if is_field(d)}
+                surveys, boxes = survey(contents)
             print_classes(surveys, console)
-            print_statistics(surveys, console)
-            print_warnings(datasets, surveys, console)
-            if images is not None:
-                labels = [s.dataset for s in surveys.values() if s.classes]
-                labels = [label for label in labels if len(label) == len(images)]
-                pictures.save(draw_samples(images, labels[0] if labels else None), out)
-                console.print(f"wrote {out}", markup=False)
+            print_boxes(boxes, contents.classes, console)
+            print_statistics([s for s in surveys if s.name not in contents.boxes], console)
+            print_warnings(contents, surveys, boxes, console)
+            if contents.images:
+                draw(contents, surveys, out, console)
         except OSError as error:
             raise UserError(f"{file}: cannot be read, maybe damaged: {error}") from None
 
 
-def find_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Every data set, those in groups too, by its path in the file."""
-    found: dict[str, h5py.Dataset] = {}
+def survey(contents: Contents) -> tuple[list[Survey], list[BoxSurvey]]:
+    """Read all fields of numbers, and the boxes among them once more as boxes."""
+    lengths = {len(images) for images in contents.images}
+    fields = filter(is_field, contents.datasets.values())
+    boxes = contents.boxes.values()
+    return (
+        [Survey(field, lengths) for field in fields],
+        [BoxSurvey(field, contents.frame(field)) for field in boxes],
+    )
 
-    def keep(name: str, node: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(node, h5py.Dataset):
-            found[name] = node
 
-    file.visititems(keep)
-    return found
+def draw(contents: Contents, surveys: list[Survey], out: Path, console: Console) -> None:
+    """Draw samples of the images, by class if there are labels of them."""
+    labels = [survey.dataset for survey in surveys if survey.classes]
+    labels = [label for label in labels if len(label) == len(contents.images[0])]
+    labels.sort(key=lambda label: "label" not in label.name)  # before other integers
+    pictures.save(draw_samples(contents, labels[0] if labels else None), out)
+    end = "bottom" if contents.starts_at_bottom() else "top"
+    console.print(f"wrote {out}, row 0 at the {end}", markup=False)
 
 
 def print_contents(
@@ -95,29 +103,53 @@ def print_contents(
     console.print(table)
 
 
-def print_classes(surveys: dict[str, Survey], console: Console) -> None:
+def print_classes(surveys: list[Survey], console: Console) -> None:
     """Print how often each label comes."""
     table = plain_table("labels", ">class", ">samples", ">share")
-    for name, survey in surveys.items():
+    for survey in surveys:
         for label, count in sorted(survey.classes.items()):
             share = f"{count / survey.samples:.1%}"
-            table.add_row(escape(name), str(label), f"{count:,}", share)
+            table.add_row(escape(survey.name), str(label), f"{count:,}", share)
     if table.row_count:
         console.print()
         console.print(table)
 
 
-def print_statistics(surveys: dict[str, Survey], console: Console) -> None:
+def print_boxes(surveys: list[BoxSurvey], classes: list[str], console: Console) -> None:
+    """Print how often boxes of each class come, and how many a sample has."""
+    table = plain_table("field", "class", ">boxes", ">share")
+    for survey in surveys:
+        for kind in sorted(set(survey.classes) | set(range(len(classes)))):
+            known = 0 <= kind < len(classes)
+            count = survey.classes[kind]
+            share = f"{count / max(survey.boxes, 1):.1%}"
+            title = classes[kind] if known else str(kind)
+            table.add_row(escape(survey.name), escape(title), f"{count:,}", share)
+    if table.row_count:
+        console.print()
+        console.print(table)
+    for survey in surveys:
+        samples = len(survey.dataset)
+        console.print(
+            f"{survey.name}: {survey.boxes / samples:.3g} a sample, at most {survey.most}; "
+            f"{survey.empty:,} of {counted(samples, 'sample')} without any",
+            markup=False,
+        )
+
+
+def print_statistics(surveys: list[Survey], console: Console) -> None:
     """Print the numbers' statistics, and of how many samples they are."""
     table = plain_table(
         "field", ">channel", ">minimum", ">mean", ">maximum", ">zeros", ">not finite"
     )
-    for name, survey in surveys.items():
+    for survey in surveys:
+        image = is_image(survey.dataset)
+        names = channel_names(survey.dataset) if image else []
         for row in range(0 if survey.classes else len(survey.mean)):
             spread = (survey.minimum[row], survey.mean[row], survey.maximum[row])
             table.add_row(
-                escape(name),
-                str(row) if is_image(survey.dataset) else "",
+                escape(survey.name),
+                escape(names[row]) if names else str(row) if image else "",
                 *(f"{value:.4g}" for value in spread),
                 f"{survey.zeros[row]:.1%}",
                 f"{survey.not_finite[row]:,}",
@@ -126,19 +158,22 @@ def print_statistics(surveys: dict[str, Survey], console: Console) -> None:
     if table.row_count:
         console.print(table)
         console.print()
-    for name, survey in surveys.items():
+    for survey in surveys:
         total = len(survey.dataset)
         if survey.samples < total:
-            text = f"{name}: looked at {survey.samples:,} of {total:,} samples, evenly spaced"
+            text = (
+                f"{survey.name}: looked at {survey.samples:,} of {total:,} samples, evenly spaced"
+            )
             console.print(text, markup=False)
 
 
 def print_warnings(
-    datasets: dict[str, h5py.Dataset], surveys: dict[str, Survey], console: Console
+    contents: Contents, surveys: list[Survey], boxes: list[BoxSurvey], console: Console
 ) -> None:
     """Print what would stop or slow a training."""
-    found = [problem for survey in surveys.values() for problem in problems(survey)]
-    for name, dataset in datasets.items():
+    found = [problem for survey in surveys for problem in problems(survey)]
+    found += [problem for survey in boxes for problem in survey.problems()]
+    for name, dataset in contents.datasets.items():
         if dataset.shape and dataset.size == 0:
             found.append(f"{name}: no samples in it")
     for problem in found:

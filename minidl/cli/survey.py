@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import h5py
 import numpy as np
@@ -27,9 +27,14 @@ class Survey:
     ----------
     dataset : h5py.Dataset
         Of numbers, the first axis counting samples.
+    images : collection of int
+        How many images the file has, for each field of images: integers of another length are no
+        labels. Any length will do for a file without images.
 
     Attributes
     ----------
+    name : str
+        The field's path in the file.
     samples : int
         How many were looked at.
     minimum, mean, maximum : np.ndarray, shape (rows,)
@@ -42,14 +47,15 @@ class Survey:
         How often each label comes; empty where the field is none: not few integers.
     """
 
-    def __init__(self, dataset: h5py.Dataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: h5py.Dataset, images: Collection[int] = ()) -> None:
+        self.dataset, self.name = dataset, dataset.name.strip("/")
         rows = dataset.shape[1] if is_image(dataset) else 1
         self.samples, self.classes = 0, Counter[int]()
         self.minimum, self.maximum = np.full((2, rows), np.nan)
         self.not_finite, zeros, count = np.zeros((3, rows), np.int64)
         total = np.zeros(rows)
         label = dataset.ndim == 1 and dataset.dtype.kind in "iub"
+        label = label and (not images or len(dataset) in images)
         for samples in blocks(dataset):
             self.samples += len(samples)
             if label:
@@ -107,7 +113,7 @@ def decompressed(dataset: h5py.Dataset) -> float:
 
 def problems(survey: Survey) -> list[str]:
     """Say what would stop or slow a training on this field."""
-    dataset, name = survey.dataset, survey.dataset.name.strip("/")
+    dataset, name = survey.dataset, survey.name
     found = []
     if bad := int(survey.not_finite.sum()):
         found.append(

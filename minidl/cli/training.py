@@ -17,6 +17,8 @@ from ..settings import Settings
 from ..virtual import Virtual
 from .app import RUN, app, console
 
+SLIP = 0.75  # as alike, 1 at most, as a flag and a mistyped one are
+
 VIRTUAL = Group(
     "Virtual ranks",
     help="In one process, without mpiexec: they learn as real ranks do, by the clock of a machine "
@@ -67,8 +69,8 @@ def complete_options(
     flags = {argument.name for argument in arguments} | {f"--{option}" for option in known}
     for option, flag in given.items():
         if option not in known:
-            close = get_close_matches(f"--{option}", flags, n=1)
-            meant = f"; did you mean {close[0]}?" if close else ""
+            close = get_close_matches(f"--{option}", flags, n=1, cutoff=SLIP)
+            meant = f"; did you mean {close[0]}?" if close else "."
             raise UserError(f"unknown flag {flag}{meant} See minidl train --help")
     for option, value in earlier.items():
         if option not in given:
