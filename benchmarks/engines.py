@@ -65,7 +65,7 @@ def torch_layer(case: Case, channels_last: bool) -> Turn:
     """Compute the same in PyTorch, on one thread."""
     import torch
 
-    from minidl.bench.torch_engines import twin
+    from minidl.bench.torch_twin import twin
 
     torch.set_num_threads(1)
     layout = torch.channels_last if channels_last else torch.contiguous_format

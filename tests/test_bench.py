@@ -22,6 +22,7 @@ from minidl.bench.step import MINIDL, compare, measure_step, print_step
 from minidl.bench.turns import UnavailableError, take_turns
 from minidl.errors import UserError
 from minidl.layers import (
+    Branches,
     Conv2d,
     ConvTranspose2d,
     GlobalAvgPool2d,
@@ -151,12 +152,6 @@ def test_the_fastest_of_the_others_counts_and_those_left_out_are_named(inference
     assert f"minidl is {found.speed} times as fast as other" in console.text
 
 
-def test_engines_that_compute_different_things_are_not_compared():
-    step, other = partial(engines.step, tiny()), partial(engines.step, tiny(inference=True))
-    with pytest.raises(UserError, match="do not compute the same"):
-        compare({MINIDL: step, "other": other}, 1, 1, repetitions=1)
-
-
 def test_without_torch_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr("minidl.bench.problem.find_spec", lambda name: None)
     for measure in (measure_step, partial(measure_layers, data=None)):
@@ -276,27 +271,71 @@ def test_pytorch_stands_beside_every_layer():
     assert "PyTorch's rate" in {text.get_text() for text in draw(found).legends[0].get_texts()}
 
 
-@needs_torch
-def test_pytorch_s_counterpart_of_a_network_computes_the_same():
-    import torch
-
+def branched():
     generator = np.random.default_rng(1)
     geometry = {"stride": 2, "padding": 2, "generator": generator}
     network = Sequential(
         Strips(conv=Conv2d(3, 4, 5, **geometry), pool=MaxPool2d(2), relu=ReLU()),
-        up=ConvTranspose2d(4, 6, 5, output_padding=1, **geometry),
-        relu=ReLU(),
-        mean=GlobalAvgPool2d(),
-        linear=Linear(6, 2, generator=generator),
+        Branches(
+            classes=Sequential(mean=GlobalAvgPool2d(), linear=Linear(4, 2, generator=generator)),
+            drawn=Sequential(
+                up=ConvTranspose2d(4, 6, 5, output_padding=1, **geometry), relu=ReLU(inplace=True)
+            ),
+        ),
     )
     x = generator.standard_normal((2, 16, 12, 3), np.float32)
-    theirs = torch_engines.twin(network)(torch.from_numpy(x).permute(0, 3, 1, 2))
-    np.testing.assert_allclose(theirs.detach().numpy(), network.forward(x), rtol=1e-3, atol=1e-5)
+    outputs = [y.copy() for y in network.forward(x)]
+    dy = [generator.standard_normal(y.shape, np.float32) for y in outputs]
+    network.backward(tuple(part.copy() for part in dy))
+    return network, x, outputs, dy
+
+
+@needs_torch
+def test_pytorch_s_counterpart_of_a_network_computes_the_same():
+    from minidl.bench.torch_twin import check, twin
+
+    network, *arrays = branched()
+    check([twin(network)], network, *arrays)
+
+
+@needs_torch
+@pytest.mark.parametrize(("spoil", "what"), [
+    (lambda network, outputs: outputs[1][0, 0].fill(0), "output 1"),
+    (lambda network, outputs: network.layers()[0].dweight[0].fill(0), "conv's .* its weight"),
+    (lambda network, outputs: network.layers()[2].dbias.fill(0), "up's .* its bias"),
+])  # fmt: skip
+def test_engines_that_compute_different_things_are_not_compared(spoil, what):
+    from minidl.bench.torch_twin import check, twin
+
+    network, x, outputs, dy = branched()
+    spoil(network, outputs)
+    with pytest.raises(UserError, match=f"do not compute the same: {what} differs"):
+        check([twin(network)], network, x, outputs, dy)
+
+
+@needs_torch
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_network_with_branches_and_a_loss_of_its_own_is_compared(inference, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")  # compiling takes long
+    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+    problem = make_problem("climate", (32, 32, 16), 1, width=4, inference=inference)
+    found = measure_step(problem, "torch", repetitions=1)
+    assert set(found.engines) == {MINIDL, "torch NCHW", "torch NHWC"} and found.memory > 0
+    with pytest.raises(UserError, match="takes layers in sequence here; climate has branches"):
+        measure_layers(problem, None, "torch", repetitions=1)
+
+
+@needs_torch
+def test_pytorch_s_optimiser_has_the_model_s_momentum():
+    rival = make_problem("climate", (32, 32, 16), 1, width=4).for_torch()
+    assert (rival.optimizer, rival.momentum) == ("sgd", 0.9)
+    group = torch_engines.make_optimizer(rival, rival.modules[0].parameters()).param_groups[0]
+    assert group["momentum"] == 0.9
 
 
 @needs_torch
 def test_networks_that_pytorch_is_not_compared_on_are_refused(mine, monkeypatch):
     monkeypatch.syspath_prepend(mine)
-    with pytest.raises(UserError, match="--against torch takes classifiers"):
+    with pytest.raises(UserError, match="--against torch knows no counterpart of tanh, Tanh"):
         measure_step(make_problem("mine", (8, 8, 2), 1), "torch", repetitions=1)
     sys.modules.pop("mine")

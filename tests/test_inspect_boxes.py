@@ -129,18 +129,18 @@ def test_each_sample_has_its_boxes_on_all_its_channels(tmp_path):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["calm", "storm"]
 
 
-def test_a_panel_spans_the_images_pixels(tmp_path):
-    images = np.zeros((2, 1, 300, 201))
-    images[:, 0, 299, 200] = 1.0
+def test_what_is_drawn_of_a_sparse_image_is_where_its_pixels_are(tmp_path):
+    images = np.zeros((2, 1, 1130, 45))  # neither side a multiple of the blocks of pixels
+    images[:, 0, 1100, 43] = 1.0
     for axes in panels(drawn(fields(tmp_path / "sparse.h5", images))):
-        assert (axes.get_xlim(), axes.get_ylim()) == ((0, 201), (300, 0))
+        assert (axes.get_xlim(), axes.get_ylim()) == ((0, 45), (1130, 0))
         values = axes.images[0].get_array()
         left, right, bottom, top = axes.images[0].get_extent()
+        assert (left, top) == (0, 0) and min(values.shape) < 45
+        height, width = bottom / values.shape[0], right / values.shape[1]
         row, column = np.argwhere(~np.ma.getmaskarray(values))[0]
-        height, width = values.shape
-        assert row / height * bottom <= 299 < (row + 1) / height * bottom
-        assert column / width * right <= 200 < (column + 1) / width * right
-        assert (left, top) == (0, 0)
+        assert row * height <= 1100 < (row + 1) * height
+        assert column * width <= 43 < (column + 1) * width
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,8 @@ def test_row_0_is_where_latitudes_or_else_boxes_put_it(tmp_path, latitude, boxes
             del file["boxes"]
     assert f"row 0 at the {end}" in inspected(path)
     for axes in panels(drawn(path)):
-        assert axes.yaxis_inverted() == (end == "top")
+        rows = (HEIGHT, 0) if end == "top" else (0, HEIGHT)
+        assert axes.get_ylim() == tuple(axes.images[0].get_extent()[2:]) == rows
         assert axes.images[0].origin == ("upper" if end == "top" else "lower")
 
 

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..summary import summarize
 from ..tables import plain_table
 from . import engines, torch_engines
-from .problem import Problem, parts
+from .problem import Problem, is_chain, parts
 from .spread import Spread
 from .turns import Answer, Engine, take_turns
 
@@ -83,6 +83,11 @@ def measure_layers(
         SGEMM: partial(engines.sgemm, problem.threads),
     }
     if against:
+        if not is_chain(problem.network()):
+            raise UserError(
+                f"--against torch takes layers in sequence here; {problem.model} has branches or "
+                "shortcuts: see minidl bench step"
+            )
         rival = problem.for_torch()
         for way in LAYOUTS:
             competing[f"torch {way}"] = partial(torch_engines.layers, rival, way)

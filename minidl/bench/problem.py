@@ -12,9 +12,7 @@ import numpy as np
 from ..errors import UserError
 from ..layers import Layer, Sequential, Strips
 from ..layers.layer import Shape
-from ..losses import softmax_cross_entropy
 from ..model import Model, load, random_target
-from ..objective import Loss
 from ..optim import Optimizer
 from ..settings import Settings
 from ..summary import build, training_flops
@@ -77,27 +75,33 @@ class Problem:
         )
 
     def for_torch(self) -> TorchProblem:
-        """Say the same for PyTorch.
+        """Say the same for PyTorch, after one step of both: they have to compute the same.
 
         Raises
         ------
         UserError
-            If it is not installed, or the network or the loss is of a kind that is not known there.
+            If it is not installed, the network is of a kind that is not known there, or the two do
+            not compute the same.
         """
         if find_spec("torch") is None:
             raise UserError("--against torch needs PyTorch: pip install 'minidl[torch]'")
-        network, loss_of = self.network(), self.chosen.loss
-        output = network.forward(self.x[:1].copy(), training=False)
-        if not is_cross_entropy(loss_of, output) or not is_chain(network):
-            raise UserError(
-                "--against torch takes classifiers: layers in sequence, with the softmax "
-                f"cross-entropy as loss; {self.model} is none"
-            )
+        from . import torch_twin
+
+        network, settings = self.network(), self.settings()
+        pieces = parts(network) if is_chain(network) else [network]
+        modules = [torch_twin.twin(piece) for piece in pieces]
+        output = network.forward(self.x.copy())
+        dy = self.chosen.loss(output, self.target)[1]
+        # Copies: layers may write over what backward is given, and that may be the output itself.
+        outputs, slopes = ([part.copy() for part in torch_twin.flat(each)] for each in (output, dy))
+        network.backward(dy)
+        torch_twin.check(modules, network, self.x, outputs, slopes)
         return TorchProblem(
-            parts(self.network()),
+            modules,
             self.x,
-            self.target,
-            self.settings().optimizer,
+            slopes,
+            settings.optimizer,
+            settings.momentum_for(groups=1),
             self.threads,
             self.inference,
         )
@@ -115,14 +119,6 @@ def is_chain(layer: Layer) -> bool:
     return not layer.children or (
         isinstance(layer, Sequential) and all(is_chain(child) for child in layer.children)
     )
-
-
-def is_cross_entropy(loss: Loss, output: Any) -> bool:
-    """Whether a loss gives for this output of one sample what the softmax cross-entropy gives."""
-    if not isinstance(output, np.ndarray) or output.ndim != 2:
-        return False
-    label = np.zeros(1, int)
-    return bool(np.isclose(loss(output, label)[0], softmax_cross_entropy(output, label)[0]))
 
 
 def make_problem(

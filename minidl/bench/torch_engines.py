@@ -1,30 +1,20 @@
-"""The engines of PyTorch: its own version of a network of minidl's, with the same weights.
+"""The engines of PyTorch: a step of its own version of a network of minidl's.
 
 A process that runs one of them is to hold little else, for its memory is compared. So PyTorch is
-imported where it is used, and the network comes ready-made, without its model.
+imported where it is used, and its network comes ready-made, without the model and its loss. What
+PyTorch sends backward is a fixed gradient by the outputs, which the model's loss gave once: the
+loss itself is no part of PyTorch's time, in PyTorch's favour.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import UserError
-from ..layers import (
-    Conv2d,
-    ConvTranspose2d,
-    GlobalAvgPool2d,
-    Layer,
-    Linear,
-    MaxPool2d,
-    ReLU,
-    Sequential,
-    Strips,
-)
 from .turns import Answer, Turn, UnavailableError
 
 # How PyTorch can be used, by what tables call it.
@@ -33,60 +23,65 @@ Way = Literal["NCHW", "NHWC", "compiled"]
 
 @dataclass(frozen=True)
 class TorchProblem:
-    """A classifier for PyTorch, and a batch for it; see ``Problem``.
+    """A network of PyTorch's, and a batch for it; see ``Problem``.
 
     Attributes
     ----------
-    parts : list of Layer
+    modules : list of Module
         One after the other, they are the network.
+    dy : list of np.ndarray
+        The loss's gradient by each output.
     optimizer : "adam" or "sgd"
+    momentum : float
+        Of sgd.
     """
 
-    parts: list[Layer]
+    modules: list[Any]
     x: np.ndarray
-    target: np.ndarray
+    dy: list[np.ndarray]
     optimizer: str
+    momentum: float
     threads: int
     inference: bool = False
 
 
 def step(problem: TorchProblem, way: Way) -> Turn:
-    """Forward, loss, backward and update; or forward and loss."""
+    """Forward, backward and update; or forward."""
     import torch
 
+    from .torch_twin import flat
+
     torch.set_num_threads(problem.threads)
-    modules, x, target = prepare(problem, channels_last=way == "NHWC")
+    modules, x, dy = prepare(problem, channels_last=way == "NHWC")
     network = torch.nn.Sequential(*modules)
-    loss_of = torch.nn.functional.cross_entropy
-    make = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[problem.optimizer]
-    optimizer = make(network.parameters())
-    run = compiled(network, x, problem.inference) if way == "compiled" else network
+    optimizer = make_optimizer(problem, network.parameters())
+    run = compiled(network, x, dy, problem.inference) if way == "compiled" else network
 
     def infer() -> Answer:
         with torch.inference_mode():
-            return {"loss": loss_of(run(x), target).item()}
+            run(x)
+        return {}
 
     def train() -> Answer:
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(run(x), target)
-        loss.backward()
+        torch.autograd.backward([*flat(run(x))], dy)
         optimizer.step()
-        return {"loss": loss.item()}
+        return {}
 
     return infer if problem.inference else train
 
 
 def layers(problem: TorchProblem, way: Way) -> Turn:
-    """Take a step part by part; answers as ``engines.layers`` does.
+    """Take a step module by module; answers as ``engines.layers`` does.
 
-    Each part gets its input cut off from what made it, so that its backward is its own.
+    Each gets its input cut off from what made it, so that its backward is its own.
     """
     import torch
 
     torch.set_num_threads(problem.threads)
-    modules, x, target = prepare(problem, channels_last=way == "NHWC")
+    modules, x, (last,) = prepare(problem, channels_last=way == "NHWC")
     parameters = [each for module in modules for each in module.parameters()]
-    optimizer = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[problem.optimizer](parameters)
+    optimizer = make_optimizer(problem, parameters)
 
     def turn() -> Answer:
         answer, entering, leaving = {}, [], []
@@ -98,9 +93,7 @@ def layers(problem: TorchProblem, way: Way) -> Turn:
             y = module(entering[-1])
             leaving.append(y)
             answer[f"{number} forward"] = time.perf_counter() - start
-        output = y.detach().requires_grad_()
-        torch.nn.functional.cross_entropy(output, target).backward()
-        dy = output.grad
+        dy = last
         for number in reversed(range(len(modules))):
             start = time.perf_counter()
             leaving.pop().backward(dy)
@@ -115,17 +108,27 @@ def layers(problem: TorchProblem, way: Way) -> Turn:
     return turn
 
 
-def prepare(problem: TorchProblem, channels_last: bool) -> tuple[list[Any], Any, Any]:
-    """Return PyTorch's version of the parts, the images and the labels, in this layout."""
+def prepare(problem: TorchProblem, channels_last: bool) -> tuple[list[Any], Any, list[Any]]:
+    """Return the modules, the images and the gradients by the outputs, in this layout."""
     import torch
 
+    from .torch_twin import tensor
+
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    x = torch.from_numpy(problem.x).permute(0, 3, 1, 2).contiguous(memory_format=layout)
-    modules = [twin(part).to(memory_format=layout) for part in problem.parts]
-    return modules, x, torch.from_numpy(problem.target)
+    modules = [module.to(memory_format=layout) for module in problem.modules]
+    return modules, tensor(problem.x, layout), [tensor(part, layout) for part in problem.dy]
 
 
-def compiled(network: Any, x: Any, inference: bool) -> Callable[[Any], Any]:
+def make_optimizer(problem: TorchProblem, parameters: Iterable[Any]) -> Any:
+    """Make PyTorch's optimiser of this kind."""
+    import torch
+
+    if problem.optimizer == "adam":
+        return torch.optim.Adam(parameters)
+    return torch.optim.SGD(parameters, momentum=problem.momentum)
+
+
+def compiled(network: Any, x: Any, dy: list[Any], inference: bool) -> Callable[[Any], Any]:
     """Compile a network for such images.
 
     Raises
@@ -135,13 +138,15 @@ def compiled(network: Any, x: Any, inference: bool) -> Callable[[Any], Any]:
     """
     import torch
 
+    from .torch_twin import flat
+
     run = torch.compile(network)
     try:
         if inference:
             with torch.inference_mode():
                 run(x)
         else:
-            run(x).sum().backward()
+            torch.autograd.backward([*flat(run(x))], dy)
     except Exception as error:  # of whatever kind: the compiler's, or that there is none
         raise UnavailableError(f"torch.compile does not work here: {first_line(error)}") from None
     return run
@@ -150,47 +155,3 @@ def compiled(network: Any, x: Any, inference: bool) -> Callable[[Any], Any]:
 def first_line(error: Exception) -> str:
     """Say what went wrong, in a line."""
     return next(filter(None, str(error).splitlines()), type(error).__name__)
-
-
-def twin(layer: Layer, *, in_place: bool = False) -> Any:
-    """Build PyTorch's version of a layer. A ReLU that follows in ``Strips`` works in place.
-
-    Raises
-    ------
-    UserError
-        If none is known.
-    """
-    from torch import nn
-
-    windows = getattr(layer, "windows", None)
-    geometry = (windows.kernel, windows.stride, windows.padding) if windows else ()
-    match layer:
-        case Sequential():
-            together = isinstance(layer, Strips)
-            return nn.Sequential(*(twin(child, in_place=together) for child in layer.children))
-        case Conv2d():
-            return filled(nn.Conv2d(*layer.weight.shape[2:], *geometry), layer)
-        case ConvTranspose2d():
-            channels = layer.weight.shape[:1:-1]
-            return filled(nn.ConvTranspose2d(*channels, *geometry, layer.more), layer)
-        case Linear():
-            return filled(nn.Linear(*layer.weight.shape), layer)
-        case MaxPool2d():
-            return nn.MaxPool2d(*geometry)
-        case ReLU():
-            return nn.ReLU(in_place)
-        case GlobalAvgPool2d():
-            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    raise UserError(f"--against torch knows no counterpart of {layer.name}, {type(layer).__name__}")
-
-
-def filled(module: Any, layer: Conv2d | ConvTranspose2d | Linear) -> Any:
-    """Copy the layer's weights, in PyTorch's order: channels first, those that go out before."""
-    import torch
-
-    weight = layer.weight
-    weight = weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight.T
-    with torch.no_grad():
-        module.weight.copy_(torch.from_numpy(weight.copy()))
-        module.bias.copy_(torch.from_numpy(layer.bias))
-    return module
