@@ -386,7 +386,7 @@ def test_three_ways_to_convolve():
 
 @needs_weather
 def test_finding_storms_with_half_the_labels():
-    printed = run("10", ["channels", "rules", "cells", "terms", "suppression"])
+    printed = run("10", ["channels", "rules", "cells", "terms", "suppression", "found"])
     counts = re.findall(r"^[a-z ]+: +(\d+) +(\d+) +(\d+)$", printed, re.MULTILINE)
     assert len(counts) == 4
     there, found, right = np.array(counts, int).T
