@@ -22,8 +22,7 @@ BOX_TERMS = TERMS[:-1]
 # An update takes 12 frames, and the last of an epoch 2: of four ranks two then have none.
 FRAMES = 14
 WIDTH = 4
-# Each rank clips the gradient of its own frames; here none is to be long enough for that.
-SMALL = ("--width", WIDTH, "--epochs", 2, "--clip", 1e6)
+SMALL = ("--width", WIDTH, "--epochs", 2)
 HALF = ("--labelled", 0.5)
 JUDGED = (*HALF, "--validation", "frames.h5")
 ASYNC = ("--strategy", "async", "--batch-size", 4)
@@ -256,7 +255,10 @@ def test_terms_that_overflow_are_null_in_the_log(place):
     assert None in last["terms"].values()
 
 
-LENGTHS = {"sgd": ("--iterations", 100), "adam": ("--iterations", 60)}
+LENGTHS = {
+    "sgd": ("--iterations", 120, "--learning-rate", 1e-3),
+    "adam": ("--iterations", 60, "--learning-rate", 1e-3),
+}
 
 
 @pytest.mark.parametrize("optimizer", LENGTHS)
