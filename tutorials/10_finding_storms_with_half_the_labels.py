@@ -470,11 +470,10 @@ minidl("evaluate", half, "--data", *test)
 # %% [markdown]
 # Compare the classes. Of the large storms, extratropical cyclones and rivers, the network knows
 # more than the rules: it sees all sixteen fields, and has learnt how this generator draws its
-# boxes, which nobody told the rules. Of the small ones it knows less. Depressions are faint
-# and few. Tropical cyclones are found, but seldom with an overlap of 0.5: to be
-# off by a sixth of a cell is little for a network that has one vector for 32 x 32 pixels, and five
-# pixels are much for a box of twenty. The rules look for the very pixel where the pressure is
-# lowest.
+# boxes, which nobody told the rules. Of the small ones it knows less. Depressions are faint and
+# few. Tropical cyclones are found, but seldom with an overlap of 0.5: to be off by a sixth of a
+# cell is little for a network that has one vector for 32 x 32 pixels, and five pixels are much for
+# a box of twenty. The rules look for the very pixel where the pressure is lowest.
 #
 # The two columns on the right are the pictures above in figures: of the boxes surer than 0.8 most
 # are right, but many storms are missed. Who is asked to be sure says little.
