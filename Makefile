@@ -31,8 +31,8 @@ demo-climate: .venv/installed
 	$(BIN)/minidl generate climate --years 2000-2002 --frames $(FRAMES) --months 6-11 --out $(WEATHER)
 	$(BIN)/minidl generate climate --years 2010 --frames $(FRAMES) --months 6-11 --out $(WEATHER)
 	$(BIN)/mpiexec -n 2 $(BIN)/minidl train climate --data $(WEATHER)/climo_200?.h5 --width 16 \
-		--batch-size 4 --epochs $(CLIMATE_EPOCHS) --optimizer adam --schedule cosine \
-		--out demo/storms --overwrite
+		--batch-size 4 --epochs $(CLIMATE_EPOCHS) --optimizer adam --learning-rate 1e-3 \
+		--schedule cosine --out demo/storms --overwrite
 	$(BIN)/minidl evaluate demo/storms --data $(WEATHER)/climo_2010.h5
 	@echo "Look at demo/storms: storms.png, curves.png, reconstruction.png, evaluation.json"
 

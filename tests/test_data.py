@@ -111,6 +111,35 @@ def test_several_files_are_one_set(tmp_path_factory, counts, random):
         assert dataset.locate(sample) == (paths[value // 100], value % 100)
 
 
+@given(st.lists(st.integers(0, 8), max_size=9))
+@settings(max_examples=20)
+def test_samples_come_with_their_numbers_in_the_whole_set(tmp_path_factory, numbers):
+    folder = tmp_path_factory.mktemp("files")
+    parts = {"a": np.arange(4), "b": np.arange(4, 9)}
+    paths = [write_events(folder / f"{n}.h5", len(w), weight=w) for n, w in parts.items()]
+    samples = Dataset(paths, ["weight"]).read(np.array(numbers, int))
+    np.testing.assert_array_equal(samples["index"], numbers)
+    np.testing.assert_array_equal(samples["weight"], numbers)
+
+
+def test_numbers_that_are_not_finite_are_read_where_gaps_may_be(tmp_path):
+    data = np.zeros((3, 3, 16, 16), np.float32)
+    data[:, 0, 0, 0] = np.nan, np.inf, -np.inf
+    path = write_events(tmp_path / "gaps.h5", 3, data=data, weight=np.array([1.0, 2.0, np.nan]))
+    dataset = Dataset([path], ["data", "weight"], gaps=["data"])
+    samples = dataset.read(np.array([1, 0]))
+    np.testing.assert_array_equal(samples["data"], data[[1, 0]])
+    with pytest.raises(UserError, match="'weight', sample 2: not a finite number"):
+        dataset.read(np.array([0, 2]))
+
+
+def test_a_column_need_not_be_among_the_fields_but_has_to_be_in_the_file(tmp_path):
+    dataset = Dataset([write_events(tmp_path / "a.h5", 4)], ["data"])
+    assert sorted(dataset.column("label")) == [0, 0, 1, 1]
+    with pytest.raises(UserError, match=r"a\.h5: cannot read 'mass'"):
+        dataset.column("mass")
+
+
 def test_reading_ahead_changes_nothing_but_the_time(tmp_path):
     dataset = Dataset([write_events(tmp_path / "a.h5", 20)], ["data", "label"])
     batches = Batches(20, 3, 0, 1, 5)

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from minidl.errors import UserError
 from minidl.gradients.gradcheck import check_loss
 from minidl.losses import (
+    Sum,
     binary_cross_entropy,
     mean_squared_error,
     smooth_l1,
@@ -173,3 +174,20 @@ def test_an_empty_batch_has_loss_zero_and_an_empty_derivative(dtype):
 def test_a_label_that_is_no_class_is_refused(label):
     with pytest.raises(UserError, match="expected 0 to 2"):
         softmax_cross_entropy(np.zeros((2, 3)), np.array([0, label]))
+
+
+@given(st.dictionaries(st.text(), st.floats(-1e6, 1e6)))
+def test_a_sum_is_the_number_that_its_terms_add_up_to(terms):
+    value = Sum(terms)
+    assert isinstance(value, float)
+    assert value == sum(terms.values())
+    assert value.terms == terms
+    assert list(value.terms) == list(terms)
+
+
+def test_a_sum_s_terms_are_its_own():
+    terms = {"one": 1.0, "two": 2.0}
+    value = Sum(terms)
+    terms["one"] = 5.0
+    assert value.terms == {"one": 1.0, "two": 2.0}
+    assert value == 3.0

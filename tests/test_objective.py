@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl.layers import BatchNorm2d, Branches, Conv2d, Flatten, Linear, ReLU, Residual, Sequential
-from minidl.losses import softmax_cross_entropy
+from minidl.losses import Sum, softmax_cross_entropy
 from minidl.objective import Objective
 
 
@@ -51,6 +51,33 @@ def test_passes_add_up_to_sums_over_all_samples(counts):
     for layer, gradient in found.items():
         expected = layer.gradient * len(x)
         np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-12)
+
+
+def halves(logits, labels):
+    """The cross-entropy as a sum: a third of it and the rest."""
+    value, dy = softmax_cross_entropy(logits, labels)
+    return Sum({"third": value / 3, "rest": value * 2 / 3}), dy
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=4))
+def test_terms_are_summed_over_all_samples_as_the_loss_is(counts):
+    net, (x, labels) = plain(), samples(sum(counts))
+    objective = Objective(net, halves)
+    ends = np.cumsum(counts)
+    parts = [(x[end - n : end], labels[end - n : end]) for n, end in zip(counts, ends, strict=True)]
+    (loss, count, *terms), found = gradients(objective, parts)
+    assert objective.terms == ("third", "rest")
+    expected, _ = softmax_cross_entropy(net.forward(x), labels)
+    np.testing.assert_allclose([loss, count], [expected * len(x), len(x)], rtol=1e-12)
+    np.testing.assert_allclose(terms, [loss / 3, loss * 2 / 3], rtol=1e-12)
+    _, without = gradients(Objective(net, softmax_cross_entropy), parts)
+    assert all((found[layer] == without[layer]).all() for layer in found)
+
+
+def test_a_loss_that_is_no_sum_has_no_terms():
+    objective = Objective(plain(), softmax_cross_entropy)
+    assert len(objective.forward([samples(3)])) == 2
+    assert objective.terms == ()
 
 
 def test_every_layer_is_required_before_and_announced_after_its_use():

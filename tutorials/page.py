@@ -62,3 +62,19 @@ def events(kind: str) -> Path:
     if not path.exists():
         minidl("generate", "hep", "--events", count, "--size", size, "--seed", seed, "--out", path)
     return path
+
+
+def weather(kind: str) -> list[Path]:
+    """The synthetic weather to "train" or to "test" on, a file a year; made once, then found."""
+    years, frames = {"train": ((2000, 2001), 160), "test": ((2010,), 120)}[kind]
+    size = 192
+    if SMALL:
+        years, frames, size = years[:1], frames // 10, 96
+    folder = OUTPUT / f"weather-{frames}"
+    paths = [folder / f"climo_{year}.h5" for year in years]
+    if not all(path.exists() for path in paths):
+        minidl(
+            "generate", "climate", "--years", f"{years[0]}-{years[-1]}", "--frames", frames,
+            "--months", "6-11", "--size", size, "--out", folder,
+        )  # fmt: skip
+    return paths

@@ -112,5 +112,6 @@ def print_step(found: StepFigures, as_json: bool, console: Console) -> None:
     if found.best:
         console.print(
             f"minidl is {found.speed} times as fast as {found.best}, PyTorch's fastest, and its "
-            f"peak memory is {found.memory:.2f} of PyTorch's least."
+            f"peak memory is {found.memory:.2f} of PyTorch's least. PyTorch's steps are without "
+            "the loss: they start backward from a gradient computed before."
         )

@@ -26,7 +26,11 @@ from ..layers import (
     Strips,
 )
 
-ROUNDING = 1e-3  # of a tensor's norm: sums of a million float32, in an order of each one's own
+# Differences that are allowed, of a tensor's norm. Sums of float32 in another order differ by a
+# millionth. But among millions of numbers a few are then on the other side of a ReLU's zero: a
+# share e of them changes gradients by the root of e, as random contributions add up. PyTorch's own
+# gradients differed by 0.8 % in single and in double precision, for a frame of 640 x 640.
+OUTPUTS, GRADIENTS = 1e-3, 5e-2
 
 
 class SideBySide(nn.ModuleList):
@@ -123,20 +127,21 @@ def check(
     """
     theirs = list(flat(nn.Sequential(*modules)(tensor(x))))
     for number, (y, their_y) in enumerate(zip(outputs, theirs, strict=True)):
-        compare(f"output {number}", tensor(y), their_y)
+        compare(f"output {number}", tensor(y), their_y, OUTPUTS)
     parameters = [each for module in modules for each in module.parameters()]
     found = iter(torch.autograd.grad(theirs, parameters, [tensor(part) for part in dy]))
     for layer in network.layers():
         weight, bias = layer.views(layer.gradient).values()
         for name, mine in (("weight", channels_first(weight)), ("bias", bias)):
-            compare(f"{layer.name}'s gradient by its {name}", torch.from_numpy(mine), next(found))
+            what = f"{layer.name}'s gradient by its {name}"
+            compare(what, torch.from_numpy(mine), next(found), GRADIENTS)
 
 
-def compare(what: str, mine: torch.Tensor, theirs: torch.Tensor) -> None:
+def compare(what: str, mine: torch.Tensor, theirs: torch.Tensor, allowed: float) -> None:
     """Raise ``UserError`` unless these tensors are the same, up to rounding."""
     difference = torch.linalg.vector_norm(mine - theirs.detach()).item()
     norm = torch.linalg.vector_norm(mine).item()
-    if not difference <= ROUNDING * norm:
+    if not difference <= allowed * norm:
         raise UserError(
             f"minidl and PyTorch do not compute the same: {what} differs by {difference:.2g}, "
             f"where its norm is {norm:.2g}"

@@ -8,7 +8,9 @@ from .app import RUN, RunFolder, app, console
 
 
 @app.command(group=RUN, sort_key=2)
-def evaluate(run: RunFolder, /, *, data: tuple[Path, ...], json: bool = False) -> None:
+def evaluate(
+    run: RunFolder, /, *, data: tuple[Path, ...], json: bool = False, **options: str
+) -> None:
     """Judge a trained network on data that it has not seen; leave the pictures in the run's folder.
 
     ```
@@ -22,10 +24,12 @@ def evaluate(run: RunFolder, /, *, data: tuple[Path, ...], json: bool = False) -
         HDF5 files; several count as one set.
     json
         Print the figures as JSON.
+    options
+        The model's own, in place of the run's.
     """
     from ..runs.evaluate import evaluate_run
 
-    evaluate_run(run, data, json, console)
+    evaluate_run(run, data, options, json, console)
 
 
 @app.command(group=RUN, sort_key=3)

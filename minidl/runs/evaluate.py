@@ -18,8 +18,22 @@ from ..run import read_settings
 from ..threads import use_threads
 
 
-def evaluate_run(folder: Path, data: Sequence[Path], as_json: bool, console: Console) -> None:
+def evaluate_run(
+    folder: Path,
+    data: Sequence[Path],
+    chosen: dict[str, str],
+    as_json: bool,
+    console: Console,
+) -> None:
     """Judge the network in a run's folder, print the figures, keep them in the folder.
+
+    Parameters
+    ----------
+    folder, data
+    chosen : dict
+        Options of the model's own, in place of the run's.
+    as_json
+        Print the figures as JSON.
 
     Raises
     ------
@@ -31,7 +45,7 @@ def evaluate_run(folder: Path, data: Sequence[Path], as_json: bool, console: Con
     name = settings.get("model")
     if not isinstance(name, str):
         raise UserError(f"{folder}/settings.json: names no model")
-    judged = model.Model(model.load(name), settings.get("options"))
+    judged = model.Model(model.load(name), settings.get("options", {}) | chosen)
     judged.measured = settings.get("measured", {})
     dataset = judged.open(data)
     options = {"width": settings["width"]} if settings.get("width") else {}

@@ -46,15 +46,9 @@ GAPS = ("images",)
 SHAPE = (768, 768, len(CHANNELS))
 SMALL_SHAPE = (64, 64, len(CHANNELS))
 
-# The paper's solver. Its first gradients, sums over many cells, are clipped: at their full length,
-# a step of this rate leaves most of the ReLUs silent for good.
-DEFAULTS = {
-    "batch_size": 1,
-    "optimizer": "sgd",
-    "learning_rate": 1e-3,
-    "momentum": 0.9,
-    "clip": 10.0,
-}
+# The paper's solver. The first gradients, sums over many cells, are long: steps of ten times this
+# rate leave most of the ReLUs silent for good.
+DEFAULTS = {"batch_size": 1, "optimizer": "sgd", "learning_rate": 1e-4, "momentum": 0.9}
 
 OPTIONS = {
     "preset": "public",  # whose filters: see ``network.PRESETS``
