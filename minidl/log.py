@@ -87,8 +87,10 @@ class Log:
             request.Wait()
 
     def wait_for_the_end(self) -> None:
-        """Wait until rank 0 ends all ranks: nothing is ever sent to another rank here."""
-        self.comm.Probe()
+        """Wait until rank 0 has heard why, and ends all ranks; nobody else hears anything here."""
+        while True:
+            self.comm.Probe(MPI.ANY_SOURCE, EVENT)
+            self._hear()
 
     def _hear(self) -> None:
         status = MPI.Status()
@@ -111,6 +113,7 @@ class Log:
         if event["event"] == "diverged":
             saved = f"; the last good state is {self.run.saved()}" if self.run else ""
             raise UserError(
-                f"the loss is not a finite number any more, at iteration {event['iteration']}; try "
-                f"a smaller --learning-rate than {event['learning_rate']:g}, or --warmup{saved}"
+                f"the loss is not a finite number any more, at iteration {event['iteration']} on "
+                f"rank {event['rank']}: {event['origin']}; try a smaller --learning-rate than "
+                f"{event['learning_rate']:g}, or --warmup{saved}"
             )

@@ -37,6 +37,7 @@ class Objective:
         self.layers = network.layers()
         self.terms: tuple[str, ...] = ()  # of the loss, if it is a sum
         self.asked_to_stop = False  # whether this rank was
+        self.sound = True  # whether this rank's own loss was finite
         self._sums: dict[Layer, np.ndarray] = {}
         self._dy: Any = None
 
@@ -68,6 +69,7 @@ class Objective:
             summed = len(x) * np.array([loss, 1.0, 0.0, *terms.values()])
             total = summed if self._first else total + summed
         self._total, total[2] = total[1], self.asked_to_stop
+        self.sound = bool(np.isfinite(total[0]))
         return total
 
     def backward(self, announce: Announce) -> None:

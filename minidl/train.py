@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from mpi4py import MPI
 
-from . import checkpoint, record, snapshot
+from . import checkpoint, health, record, snapshot
 from .data import Batches, prepared, prepared_in_parts, read_ahead
 from .layers import Layer
 from .layers.algorithms import use_algorithm
@@ -299,7 +299,7 @@ class Training:
                     with watch("write"):
                         log.write(event)
                 if not math.isfinite(loss):
-                    self._diverged(iteration, log)
+                    self._diverged(iteration, mine, log)
             turn = iteration // per_epoch % self.roles.groups
             epoch_ends = iteration % per_epoch == 0 and iteration < self.iterations
             if self.validation and epoch_ends and turn == self.group:
@@ -332,6 +332,8 @@ class Training:
 
     def _save(self, run: Run | None, log: Log) -> None:
         """Begin to write a checkpoint, where all ranks have met."""
+        if not self.roles.servers:  # else all have just been given what the servers have
+            health.check_alike(self.comm, self.strategy.layers)
         with self.stopwatch("write"):
             state = snapshot.gather(self.comm, self.strategy, self.make_optimizer(), self.done)
             if run and state:
@@ -358,9 +360,19 @@ class Training:
                     log.write({"event": "staleness", "layer": name, "updates": histogram})
         return whole
 
-    def _diverged(self, iteration: int, log: Log) -> None:
-        """Have rank 0 end all ranks."""
-        if self.strategy.group.rank == 0:
-            rate = self.settings.learning_rate
-            log.write({"event": "diverged", "iteration": iteration, "learning_rate": rate})
+    def _diverged(self, iteration: int, batches: Sequence[Batch], log: Log) -> None:
+        """Find on which rank of the group and in which layer, and have rank 0 end all ranks."""
+        comm, objective = self.strategy.group, self.strategy.objective
+        first = np.array(comm.size if objective.sound else comm.rank)
+        comm.Allreduce(MPI.IN_PLACE, first, MPI.MIN)
+        if comm.rank == first % comm.size:  # rank 0 where only the sum of all is too large
+            log.write(
+                {
+                    "event": "diverged",
+                    "iteration": iteration,
+                    "rank": self.comm.rank,
+                    "origin": health.origin(self.network, batches[-1][0]),
+                    "learning_rate": self.settings.learning_rate,
+                }
+            )
         log.wait_for_the_end()

@@ -47,7 +47,7 @@ def test_passes_add_up_to_sums_over_all_samples(counts):
     total, found = gradients(objective, parts)
     loss, dy = softmax_cross_entropy(net.forward(x), labels)
     net.backward(dy)
-    np.testing.assert_allclose(total, [loss * len(x), len(x)], rtol=1e-12)
+    np.testing.assert_allclose(total, [loss * len(x), len(x), 0], rtol=1e-12)
     for layer, gradient in found.items():
         expected = layer.gradient * len(x)
         np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-12)
@@ -65,7 +65,7 @@ def test_terms_are_summed_over_all_samples_as_the_loss_is(counts):
     objective = Objective(net, halves)
     ends = np.cumsum(counts)
     parts = [(x[end - n : end], labels[end - n : end]) for n, end in zip(counts, ends, strict=True)]
-    (loss, count, *terms), found = gradients(objective, parts)
+    (loss, count, _, *terms), found = gradients(objective, parts)
     assert objective.terms == ("third", "rest")
     expected, _ = softmax_cross_entropy(net.forward(x), labels)
     np.testing.assert_allclose([loss, count], [expected * len(x), len(x)], rtol=1e-12)
@@ -76,8 +76,22 @@ def test_terms_are_summed_over_all_samples_as_the_loss_is(counts):
 
 def test_a_loss_that_is_no_sum_has_no_terms():
     objective = Objective(plain(), softmax_cross_entropy)
-    assert len(objective.forward([samples(3)])) == 2
+    assert len(objective.forward([samples(3)])) == 3
     assert objective.terms == ()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_who_was_asked_to_stop_says_so_with_its_loss(asked):
+    objective = Objective(plain(), softmax_cross_entropy)
+    objective.asked_to_stop = asked
+    assert objective.forward([samples(3), samples(0)])[2] == asked
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
+def test_a_rank_knows_whether_its_own_loss_was_a_number(value):
+    objective = Objective(plain(), lambda output, labels: (value, np.zeros_like(output)))
+    objective.forward([samples(3)])
+    assert objective.sound == np.isfinite(value)
 
 
 def test_every_layer_is_required_before_and_announced_after_its_use():
@@ -94,7 +108,7 @@ def test_every_layer_is_required_before_and_announced_after_its_use():
         layer.parameters[...] = hidden[layer]
 
     objective = Objective(net, softmax_cross_entropy)
-    loss, count = objective.forward([(x, labels)], require=require)
+    loss, count, _ = objective.forward([(x, labels)], require=require)
     np.testing.assert_allclose(loss / count, expected)
     assert told == net.layers()
     objective.backward(told.append)

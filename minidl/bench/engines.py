@@ -14,10 +14,11 @@ from threadpoolctl import threadpool_limits
 from ..data import CHANCES
 from ..errors import UserError
 from ..layers import Conv2d, ConvTranspose2d, Layer
+from ..layers.strips import parts
 from ..model import Model
 from ..objective import Batch
 from ..threads import use_threads
-from .problem import Problem, parts
+from .problem import Problem
 from .turns import Answer, Turn
 
 Function = Callable[..., Any]

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import UserError
+from ..layers.strips import parts
 from ..summary import summarize
 from ..tables import plain_table
 from . import engines, torch_engines
-from .problem import Problem, is_chain, parts
+from .problem import Problem, is_chain
 from .spread import Spread
 from .turns import Answer, Engine, take_turns
 

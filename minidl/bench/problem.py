@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ..layers import Layer, Sequential, Strips
+from ..layers import Layer, Sequential
 from ..layers.layer import Shape
+from ..layers.strips import parts
 from ..model import Model, load, random_target
 from ..optim import Optimizer
 from ..settings import Settings
@@ -105,13 +106,6 @@ class Problem:
             self.threads,
             self.inference,
         )
-
-
-def parts(layer: Layer) -> list[Layer]:
-    """What is computed together: a layer, or a convolution with what follows it in ``Strips``."""
-    if not layer.children or isinstance(layer, Strips):
-        return [layer]
-    return [part for child in layer.children for part in parts(child)]
 
 
 def is_chain(layer: Layer) -> bool:

@@ -213,6 +213,10 @@ def train(
         draw_timeline(record, trace.with_suffix(".png"))
         console.print(f"wrote {trace} (open it in ui.perfetto.dev) and {trace.with_suffix('.png')}")
     plot_runs((run.folder,), run.folder / "loss.png")
+    share = training.stopwatch.seconds["write"] / training.stopwatch.now()
+    console.print(
+        f"{counted(len(training.meetings), 'checkpoint')}: writing took {share:.1%} of the time"
+    )
     console.print(
         f"The run is in {run.folder}: settings.json, log.jsonl, checkpoint.h5, record.h5, loss.png"
     )

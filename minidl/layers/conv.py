@@ -98,10 +98,12 @@ class Conv2d(Layer):
     def start_back(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Get ready for the strips of dy; return x, and zeros that dx will be added to."""
         x = self._recall()
-        self.convolution.start_back()
+        self.convolution.start(self.weight)
+        self.convolution.start_weight_gradient()
         self._dbias = np.zeros((self.convolution.lanes, len(self.bias)), x.dtype)
         if not self.input_gradient:
             return x, None
+        self.convolution.start_input_gradient()
         dx = self._buffer("dx", x.shape, x.dtype)
         dx[...] = 0
         return x, dx

@@ -76,7 +76,8 @@ class Algorithm(Protocol):
 class Convolution:
     """Convolves x (N, H, W, C) with weight (KH, KW, C, K) to y (N, H', W', K).
 
-    Everything between ``start`` and ``end_back`` is done for single strips of y.
+    Everything after ``start`` is done for single strips of y. Prepared weights may be many times
+    the weights: they lie in the workspace, until another convolution starts.
     """
 
     def __init__(
@@ -86,21 +87,30 @@ class Convolution:
         self.weight_shape, K = weight.shape, weight.shape[3]
         P, _, Q = algorithm.spread_shape(weight.shape, 1, 1)
         self.lanes = max(1, min(LANES, y_shape[0], LANE_BYTES // (P * Q * K * weight.itemsize)))
-        self._prepared = np.empty((P, Q, K), weight.dtype)
-        self._transposed = np.empty((P, K, Q), weight.dtype)
-        self._dprepared = np.zeros((self.lanes, P, Q, K), weight.dtype)
+        self._prepared_shape = P, Q, K
 
     def start(self, weight: np.ndarray) -> None:
-        """Prepare the weights for a batch."""
-        self._prepared = self.algorithm.prepare(weight, self._prepared)
+        """Prepare the weights."""
+        room = weight  # with a single product, weights are taken as they are
+        if self._prepared_shape[0] > 1:
+            room = workspace.take("prepared", self._prepared_shape, weight.dtype)
+        self._prepared = self.algorithm.prepare(weight, room)
 
-    def start_back(self) -> None:
-        """Get ready to send gradients back."""
-        transposed = self._prepared.transpose(0, 2, 1)
-        if len(transposed) == 1:
-            self._transposed = transposed
-        else:  # small products with a matrix that lies transposed in memory take twice as long
-            np.copyto(self._transposed, transposed)
+    def start_input_gradient(self) -> None:
+        """Get ready for ``add_input_gradient``, after ``start``."""
+        self._transposed = self._prepared.transpose(0, 2, 1)
+        if len(self._transposed) > 1:
+            # Small products with a matrix that lies transposed in memory take twice as long.
+            room = workspace.take("transposed", self._transposed.shape, self._prepared.dtype)
+            np.copyto(room, self._transposed)
+            self._transposed = room
+
+    def start_weight_gradient(self) -> None:
+        """Get ready for ``add_weight_gradient``."""
+        shape = (self.lanes, *self._prepared_shape)
+        self._dprepared = workspace.take("dprepared", shape, self._prepared.dtype)
+        if self.y_shape[0] == 0:  # else the first strip of each lane writes it
+            self._dprepared[...] = 0
 
     def end_back(self, dweight: np.ndarray) -> None:
         """Write the gradient of the weights."""
@@ -116,7 +126,7 @@ class Convolution:
         """
         N, H, W, _ = self.y_shape
         unit = lcm(self.algorithm.tile, together)
-        pixels = self.algorithm.strip_pixels(self.weight_shape, self._transposed.itemsize)
+        pixels = self.algorithm.strip_pixels(self.weight_shape, self._prepared.itemsize)
 
         def run(lane: int) -> None:
             first, last = (N * number // self.lanes for number in (lane, lane + 1))

@@ -77,7 +77,7 @@ class ConvTranspose2d(Layer):
             self.algorithm, self.windows, self.weight, x.shape, earlier
         )
         convolution = self.convolution
-        convolution.start_back()
+        convolution.start_input_gradient()
         y = self._buffer("y", (len(x), *self.output_shape(x.shape[1:])), x.dtype)
         y[...] = self.bias
 
@@ -93,6 +93,8 @@ class ConvTranspose2d(Layer):
         """Convolve dy to dx; the weights' gradient is the convolution's, with x for its dy."""
         x, convolution = self._recall(), self.convolution
         dx = self._buffer("dx", x.shape, x.dtype)
+        convolution.start(self.weight)
+        convolution.start_weight_gradient()
 
         def back(strip: Strip) -> None:
             spread = convolution.spread(dy, strip)

@@ -97,3 +97,10 @@ class Strips(Sequential):
         self.conv.convolution.each_strip(back, self.together)
         self.conv.end_back(announce)
         return dx
+
+
+def parts(layer: Layer) -> list[Layer]:
+    """What is computed together: a layer, or a convolution with what follows it in ``Strips``."""
+    if not layer.children or isinstance(layer, Strips):
+        return [layer]
+    return [part for child in layer.children for part in parts(child)]

@@ -131,6 +131,11 @@ class TimedObjective:
         return self.objective.terms
 
     @property
+    def sound(self) -> bool:
+        """Whether this rank's own loss was finite."""
+        return self.objective.sound
+
+    @property
     def asked_to_stop(self) -> bool:
         """Whether this rank was."""
         return self.objective.asked_to_stop

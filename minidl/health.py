@@ -1,0 +1,82 @@
+"""Is a network still sound? Numbers that are none any more, and ranks whose copies differ."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from .errors import AgreedError
+from .layers import Layer
+from .layers.strips import parts
+
+
+def origin(network: Layer, x: np.ndarray) -> str:
+    """Say where numbers of a forward pass stop being finite: in a layer's parameters or output.
+
+    The pass is made again, part by part: a convolution with what ``Strips`` computes together
+    with it is one part.
+    """
+    for layer in network.layers():
+        if not np.isfinite(layer.parameters).all():
+            return f"the parameters of {layer.name} were not finite any more"
+    for part, output in outputs(network, x):
+        if not np.isfinite(output).all():
+            return f"the output of {part.name} was the first that was not finite"
+    return "all outputs are finite: it is the loss itself"
+
+
+def outputs(network: Layer, x: np.ndarray) -> list[tuple[Layer, np.ndarray]]:
+    """Every part of a network with a copy of what it puts out, in the order of computation."""
+    found: list[tuple[Layer, np.ndarray]] = []
+
+    def watch(part: Layer) -> None:
+        forward = part.forward
+
+        def forward_and_keep(*arguments: Any) -> Any:
+            y = forward(*arguments)
+            found.append((part, np.array(y)))
+            return y
+
+        part.forward = forward_and_keep  # type: ignore[assignment, method-assign]
+
+    watched_parts = parts(network)
+    for part in watched_parts:
+        watch(part)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            network.forward(x, False)
+    finally:
+        for part in watched_parts:
+            del part.forward
+    return found
+
+
+def check_alike(comm: MPI.Intracomm, layers: Sequence[Layer]) -> None:
+    """Compare the ranks' copies of every layer by a checksum; all ranks call.
+
+    They make the same updates of the same numbers: a difference is a computer's mistake.
+
+    Raises
+    ------
+    AgreedError
+        If there is one.
+    """
+    sums = np.array(
+        [zlib.crc32(layer.parameters.view(np.uint8).data) for layer in layers], np.uint32
+    )
+    everyones = np.empty((comm.size, len(layers)), np.uint32)
+    comm.Allgather(sums, everyones)
+    usual = np.median(everyones, axis=0)  # the majority's; nobody's, of two that differ
+    for number, layer in enumerate(layers):
+        others = np.flatnonzero(everyones[:, number] != usual[number]).tolist()
+        if others:
+            raise AgreedError(
+                f"{layer.name} is not the same on all ranks; others than most have: rank "
+                f"{', '.join(map(str, others))}. A memory or a network makes mistakes there"
+                if comm.rank == 0
+                else ""
+            )

@@ -1,0 +1,86 @@
+"""A network that is not sound any more is noticed, and where."""
+
+import sys
+
+import numpy as np
+import pytest
+from events import write_events
+from launch import PROGRAMS, minidl, mpiexec
+
+from minidl import health
+from minidl.layers import Branches, Conv2d, ConvTranspose2d, ReLU, Sequential, Strips
+
+
+def network():
+    generator = np.random.default_rng(0)
+    return Sequential(
+        Strips(conv1=Conv2d(2, 3, 3, stride=2, padding=1, generator=generator), relu1=ReLU()),
+        Branches(
+            head=Conv2d(3, 2, 1, generator=generator),
+            decoder=Sequential(up=ConvTranspose2d(3, 2, 2, stride=2, generator=generator)),
+        ),
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["conv1", "head", "up"])
+def test_the_layer_whose_parameters_are_not_finite_is_named(name, value):
+    net = network()
+    (layer,) = (layer for layer in net.layers() if layer.name == name)
+    layer.parameters[1] = value
+    found = health.origin(net, np.ones((2, 4, 4, 2), np.float32))
+    assert found == f"the parameters of {name} were not finite any more"
+
+
+@pytest.mark.parametrize(("name", "part"), [("conv1", "strips0"), ("head", "head"), ("up", "up")])
+def test_the_first_output_that_overflows_is_named(name, part):
+    net = network()
+    (layer,) = (layer for layer in net.layers() if layer.name == name)
+    layer.parameters[...] = 3e38
+    found = health.origin(net, np.full((2, 4, 4, 2), 100, np.float32))
+    assert found == f"the output of {part} was the first that was not finite"
+    assert "forward" not in vars(layer)  # nothing is left of looking
+
+
+def test_a_sound_network_is_called_so():
+    assert "it is the loss" in health.origin(network(), np.ones((1, 4, 4, 2), np.float32))
+
+
+@pytest.mark.parametrize(("ranks", "liar"), [(2, 1), (3, 0), (4, 2)])
+def test_a_rank_whose_copy_differs_by_one_bit_is_named(ranks, liar):
+    done = mpiexec(ranks, sys.executable, PROGRAMS / "differing.py", liar, timeout=60)
+    assert done.returncode == 0, done.stderr
+    (said,) = done.stdout.splitlines()
+    assert said.startswith("linear1 is not the same on all ranks")
+    assert str(liar) in said.partition("rank ")[2] or ranks == 2
+
+
+DIVERGING = """
+import numpy as np
+from mpi4py import MPI
+from minidl_models.hep import *
+from minidl_models import hep
+passes = 0
+
+def loss(output, target):
+    global passes
+    passes += 1
+    value, dy = hep.loss(output, target)
+    return (float("nan") if MPI.COMM_WORLD.rank == 1 and passes == 3 else value), dy
+"""
+
+
+@pytest.mark.parametrize(
+    ("ranks", "flags"),
+    [(3, ()), (4, ("--strategy", "async", "--servers", 2)),
+     (5, ("--strategy", "hybrid", "--groups", 2))],
+)  # fmt: skip
+def test_the_rank_and_the_step_of_a_loss_that_is_no_number_are_named(tmp_path, ranks, flags):
+    (tmp_path / "diverging.py").write_text(DIVERGING)
+    events = write_events(tmp_path / "events.h5", 60)
+    how = ("--data", events, "--width", 4, "--batch-size", 2, "--out", "run")
+    done = minidl("train", "diverging", *how, *flags, ranks=ranks, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("minidl:") == 1
+    assert "at iteration 3 on rank 1: all outputs are finite: it is the loss" in done.stderr
+    assert "the last good state is run/checkpoint.h5, of iteration 0" in done.stderr
