@@ -96,7 +96,7 @@ mkl: build/mkl/installed
 
 # Ratios on this machine, against PyTorch and one rank against two; best with nothing else running.
 bench: .venv/torch
-	for name in step layers ranks strategies overlap loader virtual updates; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in step climate layers ranks strategies overlap loader climate_loader virtual updates; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv build demo tutorials/output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

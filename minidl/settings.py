@@ -67,7 +67,7 @@ class Settings:
     warmup
         Updates over which that is reached.
     width
-        Scales the network down for small machines; hep: filters of each convolution (128).
+        For small machines: filters of each convolution (hep: 128), or of the first (climate: 128).
     algorithm
         Of convolutions; auto: the fastest for each layer's shape. im2col rounds the least.
     threads
