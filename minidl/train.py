@@ -196,20 +196,7 @@ class Training:
             self._save(run, log)
         batches = self.batches_from(self.done[self.group]) if self.group >= 0 else iter(())
         while min(self.done) < self.iterations and not self.stopped:
-            every = self.settings.checkpoint_every
-            until = min(self.iterations, min(self.done) // every * every + every)
-            made = 0
-            if self.group < 0:
-                strategy.serve()
-            else:
-                made = self._work(batches, until, log)
-                strategy.stop()
-                if strategy.group.rank == 0:
-                    log.settle()
-            if self.roles.servers:
-                with watch("wait"):
-                    strategy.finish()
-            self._meet(made)
+            self._go_on(batches, log)
             self._save(run, log)
         if self.stopped and self.group > 0 and strategy.group.rank == 0:
             log.hear_stop()
@@ -250,6 +237,22 @@ class Training:
         sums = np.array(list(totals.values()))
         comm.Allreduce(MPI.IN_PLACE, sums)
         return dict(zip(list(totals)[1:], (sums[1:] / sums[0]).tolist(), strict=True))
+
+    def _go_on(self, batches: Iterator[list[Batch]], log: Log) -> None:
+        """Play this rank's part until all meet: every so many iterations, and when they stop."""
+        strategy, every, made = self.strategy, self.settings.checkpoint_every, 0
+        if self.group < 0:
+            strategy.serve()
+        else:
+            until = min(self.iterations, min(self.done) // every * every + every)
+            made = self._work(batches, until, log)
+            strategy.stop()
+            if strategy.group.rank == 0:
+                log.settle()
+        if self.roles.servers:
+            with self.stopwatch("wait"):
+                strategy.finish()
+        self._meet(made)
 
     def _meet(self, made: int) -> None:
         """Tell all ranks how far every group is, and whether any was asked to stop."""
