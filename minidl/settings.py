@@ -74,6 +74,9 @@ class Settings:
         Of each rank, for convolutions. A rank a core is faster than threads.
     seed
         Of initial weights, order and augmentation.
+    watchdog
+        Seconds that one thing may take, a layer's gradient or a batch's reading: a rank that hangs
+        says where, and ends all. Not for virtual ranks.
     checkpoint_every
         Iterations between checkpoints, for which all groups wait for each other.
     options
@@ -104,6 +107,7 @@ class Settings:
     algorithm: AlgorithmName = "auto"
     threads: int = 1
     seed: int = 1
+    watchdog: float = 600.0
     checkpoint_every: int = 100
     # Each is a flag of its own, which ``minidl train`` takes as it takes those of this page.
     options: Annotated[dict[str, Any], Parameter(parse=False)] = field(default_factory=dict)
@@ -123,6 +127,8 @@ class Settings:
             raise UserError(f"--learning-rate must be a positive number, got {self.learning_rate}")
         if self.momentum != "auto" and not 0 <= self.momentum < 1:
             raise UserError(f"--momentum must lie in [0, 1) or be auto, got {self.momentum}")
+        if not 0 < self.watchdog < np.inf:
+            raise UserError(f"--watchdog must be a positive number, got {self.watchdog}")
         if self.clip is not None and not 0 < self.clip < np.inf:
             raise UserError(f"--clip must be a positive number, got {self.clip}")
         if self.nesterov and self.optimizer != "sgd":

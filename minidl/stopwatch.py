@@ -56,7 +56,7 @@ class Stopwatch:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._spans: list[tuple[int, int, int, int, float, float]] = []
         self._open: list[tuple[str, int, int]] = []
-        self._since = 0.0
+        self._since = seconds
 
     @contextmanager
     def __call__(self, activity: str, layer: int = -1, peer: int = -1) -> Iterator[None]:
@@ -68,6 +68,11 @@ class Stopwatch:
         finally:
             self._switch()
             self._open.pop()
+
+    def current(self) -> tuple[str, float]:
+        """What is being done, and for how many seconds: since a block began or ended."""
+        doing = self._open[-1][0] if self._open else "nothing that is timed"
+        return doing, self.now() - self._since
 
     def now(self) -> float:
         """Seconds since the start."""

@@ -230,7 +230,8 @@ class Training:
         items = prepared(self.validation, batches, self.model.prepare, 0, batches.per_epoch)
         totals: dict[str, float] = {"samples": 0.0, "loss": 0.0}
         for x, target in self.read(items):
-            figures = self.model.figures(self.network.forward(x, training=False), target)
+            with self.stopwatch("validate"):
+                figures = self.model.figures(self.network.forward(x, training=False), target)
             totals["samples"] += len(x)
             for name, value in figures.items():
                 totals[name] = totals.get(name, 0.0) + value * len(x)
@@ -308,8 +309,7 @@ class Training:
             if self.validation and epoch_ends and turn == self.group:
                 # The groups take turns, so that none falls behind the others.
                 strategy.gather()
-                with watch("validate"):
-                    event = self._validated(strategy.group, iteration)
+                event = self._validated(strategy.group, iteration)
                 if is_root:
                     with watch("write"):
                         log.write(event)

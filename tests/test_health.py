@@ -84,3 +84,40 @@ def test_the_rank_and_the_step_of_a_loss_that_is_no_number_are_named(tmp_path, r
     assert done.stderr.count("minidl:") == 1
     assert "at iteration 3 on rank 1: all outputs are finite: it is the loss" in done.stderr
     assert "the last good state is run/checkpoint.h5, of iteration 0" in done.stderr
+
+
+HANGING = """
+import time
+from mpi4py import MPI
+from minidl_models.hep import *
+from minidl_models import hep
+passes = 0
+
+def prepare(samples, chances):
+    if WHERE == "load" and MPI.COMM_WORLD.rank == 1 and len(samples["index"]):
+        sleep_for_ever()
+    return hep.prepare(samples, chances)
+
+def loss(output, target):
+    global passes
+    passes += 1
+    if WHERE == "compute" and MPI.COMM_WORLD.rank == 1 and passes == 3:
+        sleep_for_ever()
+    return hep.loss(output, target)
+
+def sleep_for_ever():
+    time.sleep(1e6)
+"""
+
+
+@pytest.mark.parametrize("where", ["compute", "load"])
+@pytest.mark.parametrize("flags", [(), ("--strategy", "async")], ids=["sync", "async"])
+def test_a_rank_that_hangs_is_named_with_its_stacks_and_all_end(tmp_path, where, flags):
+    (tmp_path / "hanging.py").write_text(f"WHERE = {where!r}\n" + HANGING)
+    events = write_events(tmp_path / "events.h5", 60)
+    how = ("--data", events, "--width", 4, "--batch-size", 2, "--out", "run", "--watchdog", 6)
+    done = minidl("train", "hanging", *how, *flags, ranks=3, cwd=tmp_path, timeout=60)
+    assert done.returncode != 0
+    assert done.stderr.count("minidl:") == 1
+    assert f"minidl: rank 1 has made no progress for 6 s (in '{where}'" in done.stderr
+    assert "sleep_for_ever" in done.stderr

@@ -6,6 +6,7 @@ import math
 import platform
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rich.table import Table
 from .. import __version__, model
 from ..checkpoint import State, newest
 from ..errors import UserError
+from ..parallel import abort
 from ..parallel.agreement import together
 from ..parallel.patience import PatientComm
 from ..progress import Progress
@@ -28,6 +30,7 @@ from ..threads import use_threads
 from ..train import Training
 from ..virtual import Virtual
 from ..virtual_training import read_machine, train_on_virtual_ranks
+from ..watchdog import Watchdog
 from .advice import about_threads
 from .info import look_at_job
 
@@ -102,7 +105,9 @@ def train_command(
             train(training, asked, folder, overwrite, trace, console)
 
     if virtual.virtual_ranks is None:
-        carry_out(Training(PatientComm(comm), settings, module, state=state))
+        training = Training(PatientComm(comm), settings, module, state=state)
+        with Watchdog(training.stopwatch, comm.rank, settings.watchdog, partial(abort, 1)):
+            carry_out(training)
         return
     console.print(
         f"Virtual time is that of {machine.name}: {machine.flops / 1e9:,.1f} GFLOP/s a rank; "

@@ -18,7 +18,7 @@ RATE = ("learning_rate", "schedule", "scale_by_ranks", "warmup")
 # Shown by the log, or without influence on the network.
 ELSEWHERE = (
     "model", "width", "data", "validation", "seed", "strategy", "groups", "servers", "epochs",
-    "iterations", "batch_size", "accumulate", "checkpoint_every", "virtual", "threads",
+    "iterations", "batch_size", "accumulate", "checkpoint_every", "virtual", "threads", "watchdog",
 )  # fmt: skip
 
 

@@ -1,0 +1,64 @@
+"""Nobody hangs: a rank that makes no progress says where it is, and ends all."""
+
+from __future__ import annotations
+
+import faulthandler
+import math
+import sys
+import threading
+from collections.abc import Callable
+
+from .stopwatch import Stopwatch
+
+LOOKS = 20  # within the time that is allowed
+# Who waits for another rank lets it speak first, and a server may have nothing to do for long.
+PATIENCE = {"wait": 3.0, "idle": math.inf}  # times the limit
+
+
+class Watchdog:
+    """Watches, from a thread of its own, whether a rank's stopwatch still moves.
+
+    ::
+
+        with Watchdog(stopwatch, rank, limit, end):
+            train()
+
+    Parameters
+    ----------
+    stopwatch : Stopwatch
+        Is switched by whatever the rank does.
+    rank : int
+    limit : float
+        Seconds that one thing may take; waiting for another rank, three times as long.
+    end : function ()
+        Ends all ranks.
+    """
+
+    def __init__(
+        self, stopwatch: Stopwatch, rank: int, limit: float, end: Callable[[], None]
+    ) -> None:
+        self.stopwatch, self.rank, self.limit, self.end = stopwatch, rank, limit, end
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Watchdog:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self.limit / LOOKS):
+            activity, seconds = self.stopwatch.current()
+            if seconds > self.limit * PATIENCE.get(activity, 1.0):
+                print(
+                    f"minidl: rank {self.rank} has made no progress for {seconds:.0f} s (in "
+                    f"{activity!r}, iteration {self.stopwatch.iteration}); --watchdog allows "
+                    f"{self.limit:g} s. Where its threads are:",
+                    file=sys.stderr,
+                )
+                faulthandler.dump_traceback(file=sys.stderr)
+                self.end()
+                return
