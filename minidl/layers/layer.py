@@ -66,7 +66,8 @@ class Layer:
         """Turn the loss's derivative by the output, ``dy``, into the one by the input, ``dx``.
 
         Overwrites ``gradient`` and calls ``announce(layer)`` the moment it is complete: all that
-        is needed to communicate one layer's gradient while the next one is being computed.
+        is needed to communicate one layer's gradient while the next one is being computed. From
+        then on it belongs to whoever was told, and may be changed in place.
         """
         raise NotImplementedError
 

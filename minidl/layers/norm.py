@@ -76,10 +76,11 @@ class BatchNorm2d(Layer):
         z, deviation = self._recall()
         np.sum(dy, axis=(0, 1, 2), out=self.dshift)
         np.sum(dy * z, axis=(0, 1, 2), out=self.dscale)
-        if announce:
-            announce(self)
         count = max(dy[..., 0].size, 1)
-        return (self.scale / deviation) * (dy - self.dshift / count - z * (self.dscale / count))
+        dx = (self.scale / deviation) * (dy - self.dshift / count - z * (self.dscale / count))
+        if announce:  # from here the gradient belongs to whoever hears of it
+            announce(self)
+        return dx
 
     def _follow(self, running: np.ndarray, new: np.ndarray) -> None:
         running *= 1 - self.momentum

@@ -47,6 +47,21 @@ def test_gradients_agree_with_differences(kind, data):
 
 @every_layer
 @given(data=st.data())
+def test_an_announced_gradient_belongs_to_whoever_heard_of_it(kind, data):
+    """It may be summed over ranks at once: what backward computes does not depend on it any more."""
+    case = data.draw(LAYERS[kind])
+    _, expected, _ = run(case.build(), case, case.batch())
+    layer = case.build()
+    dy = case.upstream(layer.forward(case.batch()))
+
+    def spoil(leaf):
+        leaf.gradient[...] = np.nan
+
+    np.testing.assert_array_equal(np.array(layer.backward(dy, spoil)), expected)
+
+
+@every_layer
+@given(data=st.data())
 def test_single_precision_is_double_precision_rounded(kind, data):
     case = data.draw(LAYERS[kind])
     layer, twin = case.build(np.float32), case.build(np.float64)
