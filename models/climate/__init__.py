@@ -210,7 +210,7 @@ def evaluate(
         rivals = evaluation.curves([evaluation.certain(boxes) for boxes in rival], truths)
     pictures.plot_curves(curves, folder / "curves.png", rivals, caption)
     maps = []
-    for place in evenly_spaced([n for n, boxes in enumerate(truths) if len(used(boxes))], MAPS):
+    for place in busiest(truths, MAPS):
         sure = found[place].at(found[place].scores > CONFIDENT)
         images = dataset.read(np.array([place]))["images"][0]
         maps.append(pictures.Map(images, truths[place], sure, f"frame {place}"))
@@ -223,10 +223,11 @@ def evaluate(
     return evaluation.judge(found, truths, rival)
 
 
-def evenly_spaced(places: list[int], count: int) -> list[int]:
-    """So many of the places, or all if there are fewer."""
-    chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
-    return [places[place] for place in chosen]
+def busiest(truths: list[np.ndarray], count: int) -> list[int]:
+    """The frames that have the most boxes, so many or all that have any, in their order."""
+    boxes = np.array([len(used(some)) for some in truths])
+    most = np.argsort(-boxes, kind="stable")[:count]
+    return sorted(most[boxes[most] > 0].tolist())
 
 
 def report(figures: dict[str, Any]) -> Iterator[str]:
