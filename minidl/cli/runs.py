@@ -1,8 +1,11 @@
-"""``minidl evaluate``, ``plot``, ``waits``, ``diff`` and ``replay``: what runs have left behind."""
+"""``minidl evaluate``, ``plot``, ``waits``, ``diff``, ``replay`` and ``export``: after a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from .app import RUN, RunFolder, app, console
 
@@ -117,3 +120,41 @@ def replay(run: RunFolder, /, *, json: bool = False) -> None:
 
     if not print_replay(run, json, console):
         raise SystemExit(1)
+
+
+@app.command(group=RUN, sort_key=8)
+def export(
+    run: RunFolder,
+    /,
+    *,
+    to: Literal["npz", "safetensors", "onnx"],
+    out: Path | None = None,
+    overwrite: bool = False,
+    data: Annotated[tuple[Path, ...], Parameter(show_default=False)] = (),
+) -> None:
+    """Write a trained network to a file for other programs.
+
+    ```
+    minidl export runs/hep --to onnx
+    minidl export runs/hep --to npz --out hep.npz
+    ```
+
+    An npz or safetensors file has the layers' tensors, as conv1.weight, in the shapes that they
+    have here: (KH, KW, C, K) of a convolution. An ONNX file has the network too; it takes batches
+    as the model prepares them, (N, H, W, C). All have the model's options and what it measured, as
+    JSON in their metadata.
+
+    Parameters
+    ----------
+    to
+        The format; onnx and safetensors need packages: pip install 'minidl[export]'.
+    out
+        Where the file goes; network.npz or alike in the run's folder unless given.
+    overwrite
+        Replace that file.
+    data
+        HDF5 files with images of the shape that the ONNX network is for; the run's unless given.
+    """
+    from .export_command import export_run
+
+    console.print(f"wrote {export_run(run, to, out, overwrite, data)}")

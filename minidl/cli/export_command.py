@@ -1,0 +1,130 @@
+"""``minidl export``: what a run has trained, in a file for other programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import __version__, checkpoint, model
+from ..checkpoint import State
+from ..errors import UserError
+from ..export import arrays
+from ..layers import Layer
+from ..layers.layer import Shape
+from ..run import read_settings
+
+Format = Literal["npz", "safetensors", "onnx"]
+
+
+def export_run(
+    folder: Path, form: Format, out: Path | None, overwrite: bool, data: Sequence[Path]
+) -> Path:
+    """Write the network in a run's folder to a file, whole or not at all; return the file's path.
+
+    Parameters
+    ----------
+    out : Path, optional
+        ``network.FORMAT`` in the run's folder unless given.
+    data
+        Whose images' shape an ONNX network is for; the run's own unless given.
+
+    Raises
+    ------
+    UserError
+        If the run cannot be used, the file exists already or cannot be written, a package is
+        missing, or the network cannot be said in that format.
+    """
+    settings = read_settings(folder)
+    out = out or folder / f"network.{form}"
+    if out.exists() and not overwrite:
+        raise UserError(
+            f"{out}: exists already; name another file with --out, or replace it with --overwrite"
+        )
+    if form != "npz" and find_spec(form) is None:
+        raise UserError(f"--to {form} needs the package {form}: pip install 'minidl[export]'")
+    state = checkpoint.read(folder / "checkpoint.h5")
+    chosen = chosen_model(folder, settings)
+    metadata = describe(settings, chosen, state)
+    if form == "onnx":
+        shape = shape_of_images(chosen, settings, data)
+        options = {"width": settings["width"]} if settings.get("width") else {}
+        network = chosen.network(shape, np.random.default_rng(0), **options)
+        checkpoint.fill(network, state, folder / "checkpoint.h5")
+        contents = onnx_file(network, shape, metadata)
+    else:
+        metadata["layout"] = arrays.LAYOUT
+        contents = getattr(arrays, form)(arrays.named_arrays(state), metadata)
+    write(out, contents)
+    return out
+
+
+def chosen_model(folder: Path, settings: dict[str, Any]) -> model.Model:
+    """Load the model of a run, with the run's options and what was measured.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    name = settings.get("model")
+    if not isinstance(name, str):
+        raise UserError(f"{folder}/settings.json: names no model")
+    chosen = model.Model(model.load(name), settings.get("options", {}))
+    chosen.measured = settings.get("measured", {})
+    return chosen
+
+
+def describe(settings: dict[str, Any], chosen: model.Model, state: State) -> dict[str, str]:
+    """What has to be known to use the network: texts, of JSON where they are no words."""
+    return {
+        "model": settings["model"],
+        "options": json.dumps(chosen.options),
+        "measured": json.dumps(chosen.measured),
+        "width": json.dumps(settings.get("width")),
+        "iterations": json.dumps(state.iterations),
+        "minidl": __version__,
+    }
+
+
+def shape_of_images(chosen: model.Model, settings: dict[str, Any], data: Sequence[Path]) -> Shape:
+    """(H, W, C) of the images in these files, or else in the run's.
+
+    Raises
+    ------
+    UserError
+        If they cannot be read.
+    """
+    try:
+        return chosen.shape(chosen.open(data or [Path(path) for path in settings["data"]]))
+    except (UserError, KeyError) as error:
+        raise UserError(
+            f"the shape of the network's images is that of the data, but {error}; "
+            "name files of such images with --data"
+        ) from None
+
+
+def onnx_file(network: Layer, shape: Shape, metadata: dict[str, str]) -> bytes:
+    """The bytes of an ONNX file, which has been checked."""
+    from onnx.checker import check_model
+
+    from ..export.onnx_model import onnx_model
+
+    made = onnx_model(network, shape, metadata)
+    check_model(made, full_check=True)
+    return made.SerializeToString()
+
+
+def write(path: Path, contents: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        temporary.write_bytes(contents)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot write: {error}") from None
