@@ -3,12 +3,13 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 from events import write_events
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from launch import minidl
 from safetensors import safe_open
@@ -136,43 +137,45 @@ def test_every_kind_of_layer_computes_the_same_in_onnx(name):
     assert assert_same(NETWORKS[name](), (7, 6, 3)) == ["output"]
 
 
-small, stride = st.tuples(*[st.integers(1, 4)] * 2), st.tuples(*[st.integers(1, 3)] * 2)
-padding, image = st.tuples(*[st.integers(0, 3)] * 2), st.tuples(*[st.integers(1, 9)] * 2)
+@st.composite
+def axis(draw, kind):
+    """Kernel, stride, padding, output padding and an image's size, in one direction, that fit."""
+    kernel, stride = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    padding = draw(st.integers(0, kernel // 2 if kind == "pool" else 3))
+    more = draw(st.integers(0, stride - 1)) if kind == "deconv" else 0
+    least = max(1, kernel - 2 * padding)
+    if kind == "deconv":  # at least a pixel is left: (size - 1) stride - 2 padding + ... >= 1
+        least = max(1, 1 - (kernel + more - 2 * padding - 1) // stride)
+    return kernel, stride, padding, more, least + draw(st.integers(0, 5))
 
 
-def assert_same_if_there_is_one(build, size):
-    """Windows that do not fit into the image, and nothing that is left of it, are no networks."""
-    try:
-        network = build()
-        network.output_shape((*size, 2))
-    except ValueError:
-        assume(False)
-    assert_same(network, (*size, 2))
-
-
-@settings(max_examples=40)
-@given(small, stride, padding, image)
-def test_convolutions_of_any_geometry_compute_the_same(kernel, stride, padding, size):
-    assert_same_if_there_is_one(lambda: conv(2, 3, kernel, stride=stride, padding=padding), size)
+def both_axes(kind):
+    """The same, each as (height, width)."""
+    return st.tuples(axis(kind), axis(kind)).map(lambda axes: tuple(zip(*axes, strict=True)))
 
 
 @settings(max_examples=40)
-@given(small, stride, padding, st.tuples(*[st.integers(0, 2)] * 2), image)
-def test_transposed_convolutions_of_any_geometry_compute_the_same(
-    kernel, stride, padding, more, size
-):
-    assert_same_if_there_is_one(
-        lambda: ConvTranspose2d(
-            2, 3, kernel, stride=stride, padding=padding, output_padding=more, generator=drawn()
-        ),
-        size,
+@given(both_axes("conv"))
+def test_convolutions_of_any_geometry_compute_the_same(geometry):
+    kernel, stride, padding, _, size = geometry
+    assert_same(conv(2, 3, kernel, stride=stride, padding=padding), (*size, 2))
+
+
+@settings(max_examples=40)
+@given(both_axes("deconv"))
+def test_transposed_convolutions_of_any_geometry_compute_the_same(geometry):
+    kernel, stride, padding, more, size = geometry
+    layer = ConvTranspose2d(
+        2, 3, kernel, stride=stride, padding=padding, output_padding=more, generator=drawn()
     )
+    assert_same(layer, (*size, 2))
 
 
 @settings(max_examples=40)
-@given(st.sampled_from([MaxPool2d, AvgPool2d]), small, stride, padding, image)
-def test_pooling_of_any_geometry_computes_the_same(kind, kernel, stride, padding, size):
-    assert_same_if_there_is_one(lambda: kind(kernel, stride=stride, padding=padding), size)
+@given(st.sampled_from([MaxPool2d, AvgPool2d]), both_axes("pool"))
+def test_pooling_of_any_geometry_computes_the_same(kind, geometry):
+    kernel, stride, padding, _, size = geometry
+    assert_same(kind(kernel, stride=stride, padding=padding), (*size, 2))
 
 
 def test_the_hep_network_computes_the_same_for_batches_of_any_size():
@@ -361,12 +364,25 @@ def test_what_is_no_run_is_said_in_a_line(place, tmp_path):
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
-def test_a_run_without_a_checkpoint_or_a_folder_to_write_to_is_said(place, tmp_path):
+def test_a_run_without_a_checkpoint_is_said(tmp_path):
     (tmp_path / "settings.json").write_text('{"model": "hep"}')
     with pytest.raises(UserError, match=r"checkpoint.h5"):
         export_run(tmp_path, "npz", None, False, ())
-    with pytest.raises(UserError, match="cannot write"):
-        export_run(place / "run", "npz", tmp_path / "nowhere" / "a.npz", False, ())
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("", "is a folder"),
+        ("run", "is a folder"),
+        ("nowhere/a.npz", "cannot write"),
+        ("events.h5/a.npz", "cannot write"),
+        ("n" * 1000, "cannot write"),
+    ],
+)
+def test_where_nothing_can_be_written_is_said(place, out, message):
+    with pytest.raises(UserError, match=message):
+        export_run(place / "run", "npz", Path(out), True, ())
 
 
 def test_every_layer_of_the_library_can_be_exported():

@@ -41,10 +41,7 @@ def export_run(
     """
     settings = read_settings(folder)
     out = out or folder / f"network.{form}"
-    if out.exists() and not overwrite:
-        raise UserError(
-            f"{out}: exists already; name another file with --out, or replace it with --overwrite"
-        )
+    check_place(out, overwrite)
     if form != "npz" and find_spec(form) is None:
         raise UserError(f"--to {form} needs the package {form}: pip install 'minidl[export]'")
     state = checkpoint.read(folder / "checkpoint.h5")
@@ -119,12 +116,29 @@ def onnx_file(network: Layer, shape: Shape, metadata: dict[str, str]) -> bytes:
     return made.SerializeToString()
 
 
+def check_place(path: Path, overwrite: bool) -> None:
+    """Raise ``UserError`` if a file of this name may not be written."""
+    try:
+        exists, is_folder = path.exists(), path.is_dir()
+    except OSError as error:
+        raise UserError(f"{path}: cannot write: {error}") from None
+    if is_folder:
+        raise UserError(f"{path}: is a folder; name a file with --out")
+    if exists and not overwrite:
+        raise UserError(
+            f"{path}: exists already; name another file with --out, or replace it with --overwrite"
+        )
+
+
 def write(path: Path, contents: bytes) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(f"{path.name}.part")
     try:
-        temporary.write_bytes(contents)
-        temporary.replace(path)
+        try:
+            temporary.write_bytes(contents)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot write: {error}") from None
