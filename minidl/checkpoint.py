@@ -30,7 +30,7 @@ import h5py
 import numpy as np
 
 from . import __version__
-from .data import open_hdf5
+from .data import numbers, open_hdf5, readable
 from .errors import UserError
 from .layers import Layer
 
@@ -165,13 +165,15 @@ def _make_room(path: Path) -> None:
 
 
 def _write(file: h5py.File, state: State) -> None:
-    file.attrs["minidl"] = __version__
+    # Texts of a fixed length: others lie in a heap without a checksum, and HDF5 may look in a
+    # damaged one for ever.
+    file.attrs["minidl"] = np.bytes_(__version__)
     file.attrs["iteration"], file.attrs["iterations"] = state.iterations[0], state.iterations
     file.attrs["seconds"], file.attrs["samples"] = state.seconds, state.samples
-    file.attrs["asked"] = json.dumps(state.asked)
+    file.attrs["asked"] = np.bytes_(json.dumps(state.asked))
     for name, layer in state.layers.items():
         _put(file, f"layers/{name}/parameters", layer.parameters)
-        file[f"layers/{name}"].attrs["views"] = json.dumps(layer.views)
+        file[f"layers/{name}"].attrs["views"] = np.bytes_(json.dumps(layer.views))
         group = file.create_group(f"layers/{name}/optimizer")
         group.attrs["updates"] = layer.updates
         for part, values in layer.optimizer.items():
@@ -198,25 +200,35 @@ def read(path: Path) -> State:
         If the file is missing, damaged, or no checkpoint.
     """
     with _opened(path) as file:
-        lines = file["generators"][:].tobytes().decode()
+        lines = numbers(path, file, "generators")[:].tobytes().decode()
+        updates = numbers(path, file, "updates", "V")[:]
+        asked = json.loads(file.attrs["asked"])
+        if "layer" not in updates.dtype.names or not isinstance(asked, dict):
+            raise TypeError("its updates or settings are none")
         return State(
             [int(count) for count in file.attrs["iterations"]],
             {
                 name: LayerState(
-                    group["parameters"][:],
+                    numbers(path, group, "parameters")[:],
                     json.loads(group.attrs["views"]),
-                    {part: values[:] for part, values in group["optimizer"].items()},
+                    {
+                        part: numbers(path, group["optimizer"], part)[:]
+                        for part in group["optimizer"]
+                    },
                     int(group["optimizer"].attrs["updates"]),
                 )
                 for name, group in file["layers"].items()
             },
-            {name: values[:] for name, values in file.get("statistics", {}).items()},
-            file["updates"][:],
+            {
+                name: numbers(path, file["statistics"], name)[:]
+                for name in file.get("statistics", ())
+            },
+            updates,
             lines.split("\n"),
-            file["meetings"][:].tolist(),
+            numbers(path, file, "meetings")[:].tolist(),
             float(file.attrs["seconds"]),
             int(file.attrs["samples"]),
-            json.loads(file.attrs["asked"]),
+            asked,
         )
 
 
@@ -280,10 +292,7 @@ def numbered(layers: list[Layer]) -> list[tuple[str, Layer]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     """Open a checkpoint; turn whatever a damaged one leads to into one line."""
-    try:
-        with open_hdf5(path) as file:
-            if "layers" not in file or "iterations" not in file.attrs:
-                raise UserError(f"{path}: not a checkpoint of minidl")
-            yield file
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: the checkpoint is damaged: {error}") from None
+    with readable(f"{path}: the checkpoint is damaged"), open_hdf5(path) as file:
+        if "layers" not in file or "iterations" not in file.attrs:
+            raise UserError(f"{path}: not a checkpoint of minidl")
+        yield file

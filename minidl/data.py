@@ -10,6 +10,7 @@ import atexit
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,17 @@ Samples = dict[str, np.ndarray]
 Prepare = Callable[[Samples, np.ndarray | None], tuple[np.ndarray, Any]]
 
 CHANCES = 8  # uniform random numbers a sample, for augmentation
+
+# What h5py raises where it meets damage, or numbers that are too large to be meant.
+DAMAGE = (
+    OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, IndexError,
+    ArithmeticError, MemoryError,
+)  # fmt: skip
+
+# Deflate, HDF5's usual compression, makes numbers at most 1032 times smaller (RFC 1951's longest
+# match, 258 bytes, in two bits); of what promises more, nearly all was never written.
+MOST_COMPRESSED = 2000
+LITTLE = 2**30  # bytes that do no harm, whatever they are
 
 
 class Dataset:
@@ -79,23 +91,17 @@ class Dataset:
 
     def column(self, field: str) -> np.ndarray:
         """Read a whole field of few numbers a sample, as labels, weights and boxes are."""
-        try:
-            return np.concatenate([file[field][:] for file in self.files])
-        except (OSError, KeyError) as error:  # it need not be among the fields that are read
-            raise UserError(f"{_names(self.paths)}: cannot read {field!r}: {error}") from None
+        with readable(f"{_names(self.paths)}: cannot read {field!r}"):
+            return np.concatenate(
+                [
+                    numbers(path, file, field)[:]  # it need not be among the fields that are read
+                    for path, file in zip(self.paths, self.files, strict=True)
+                ]
+            )
 
     def _check(self, path: Path, file: h5py.File) -> int:
         for field in self.fields:
-            array = file.get(field)
-            if (
-                not isinstance(array, h5py.Dataset)
-                or array.ndim == 0
-                or array.dtype.kind not in "fiub"
-            ):
-                there = ", ".join(sorted(file)) or "nothing"
-                raise UserError(
-                    f"{path}: no numbers {field!r}, one entry a sample; it has: {there}"
-                )
+            numbers(path, file, field)
             first = self.files[0][field]
             if file[field].shape[1:] != first.shape[1:]:
                 raise UserError(
@@ -112,14 +118,10 @@ class Dataset:
         out = np.empty((len(indices), *first.shape[1:]), first.dtype)
         owners = np.searchsorted(self.starts, indices, side="right") - 1
         for place, (owner, index) in enumerate(zip(owners, indices, strict=True)):
-            try:
+            sample = index - self.starts[owner]
+            with readable(f"{self.paths[owner]}: cannot read {field!r}, sample {sample}"):
                 # One sample at a time: HDF5's lists of indices are slower than a loop.
-                out[place] = self.files[owner][field][index - self.starts[owner]]
-            except OSError as error:
-                raise UserError(
-                    f"{self.paths[owner]}: cannot read {field!r}, "
-                    f"sample {index - self.starts[owner]}: {error}"
-                ) from None
+                out[place] = self.files[owner][field][sample]
         if out.dtype.kind == "f" and field not in self.gaps and not np.isfinite(out).all():
             bad = ~np.isfinite(out).reshape(len(out), -1).all(axis=1)
             path, sample = self.locate(int(indices[np.argmax(bad)]))
@@ -141,6 +143,62 @@ def open_hdf5(path: Path) -> h5py.File:
         raise UserError(f"{path}: {reason}; expected a whole HDF5 file ({error})") from None
 
 
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn whatever a damaged file leads to into one line, which begins with ``what``."""
+    try:
+        yield
+    except DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{what}: {reason}") from None
+
+
+def numbers(path: Path, file: h5py.Group, field: str, kinds: str = "fiub") -> h5py.Dataset:
+    """Find an array of numbers, one entry a sample, all of them in this very file.
+
+    ``kinds`` are those that its type may be of, as NumPy has them.
+
+    Raises
+    ------
+    UserError
+        If there is none, or what is there leads elsewhere or was never written.
+    """
+    with readable(f"{path}: cannot read {field!r}"):
+        place: h5py.Group = file
+        for part in field.strip("/").split("/"):
+            # A link is looked at before it is followed: it may lead to any file of the user's.
+            links = place.id.links if isinstance(place, h5py.Group) else None
+            if links is None or not links.exists(part.encode()):
+                raise missing(path, file, field)
+            if links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+                raise UserError(f"{path}: {field!r} is a link; expected the numbers themselves")
+            place = place[part]
+        if not isinstance(place, h5py.Dataset) or not place.ndim or place.dtype.kind not in kinds:
+            raise missing(path, file, field)
+        check_stored(path, place)
+        return place
+
+
+def check_stored(path: Path, array: h5py.Dataset) -> None:
+    """Raise ``UserError`` for an array that lies in other files, or was never written."""
+    if array.is_virtual or array.external:
+        raise UserError(
+            f"{path}: {array.name!r} lies in other files; name these files instead, or copy it "
+            "with h5copy"
+        )
+    if array.nbytes > max(LITTLE, MOST_COMPRESSED * array.id.get_storage_size()):
+        raise UserError(
+            f"{path}: {array.name!r} claims {array.nbytes:,} bytes, and nearly all of them were "
+            "never written"
+        )
+
+
+def missing(path: Path, file: h5py.Group, field: str) -> UserError:
+    """Say that numbers are not there, and what is."""
+    there = ", ".join(sorted(file)) or "nothing"
+    return UserError(f"{path}: no numbers {field!r}, one entry a sample; it has: {there}")
+
+
 def check_labels(dataset: Dataset, field: str, classes: int) -> None:
     """Raise ``UserError`` unless every label is a class number, 0 to classes - 1."""
     labels = dataset.column(field)
@@ -158,7 +216,7 @@ def check_labels(dataset: Dataset, field: str, classes: int) -> None:
 def check_images(dataset: Dataset, field: str, channels: int) -> tuple[int, int, int]:
     """Raise ``UserError`` unless images have so many channels; return (H, W, C)."""
     shape = dataset.shape(field)
-    if len(shape) != 3 or shape[0] != channels:
+    if len(shape) != 3 or shape[0] != channels or 0 in shape:
         raise UserError(
             f"{_names(dataset.paths)}: samples of {field!r} have shape {shape}; "
             f"expected ({channels}, height, width)"

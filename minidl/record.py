@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from mpi4py import MPI
 
-from .data import open_hdf5
+from .data import open_hdf5, readable
 from .errors import UserError
 from .stopwatch import ACTIVITIES
 
@@ -49,9 +49,14 @@ class Record:
             If that is not possible.
         """
         try:
-            with h5py.File(path, "w") as file:
-                file.attrs["layers"], file.attrs["groups"] = self.layers, self.groups
-                file.attrs["activities"], file.attrs["virtual"] = ACTIVITIES, self.virtual
+            # As for checkpoints: checksums of the structure, and texts of a fixed length.
+            with h5py.File(path, "w", libver="latest") as file:
+                file.attrs["layers"], file.attrs["groups"] = (
+                    np.array(self.layers, np.bytes_),
+                    self.groups,
+                )
+                file.attrs["activities"] = np.array(ACTIVITIES, np.bytes_)
+                file.attrs["virtual"] = self.virtual
                 file["updates"], file["meetings"] = self.updates, np.array(self.meetings, np.int64)
                 for rank, spans in enumerate(self.spans):
                     file[f"spans/{rank}"] = spans
@@ -70,19 +75,16 @@ def load(folder: Path) -> Record:
     path = folder / "record.h5"
     if not path.exists():
         raise UserError(f"{folder}: no record.h5 in it; expected the folder of a finished run")
-    with open_hdf5(path) as file:
-        try:
-            groups = [int(group) for group in file.attrs["groups"]]
-            return Record(
-                [str(name) for name in file.attrs["layers"]],
-                groups,
-                [file[f"spans/{rank}"][:] for rank in range(len(groups))],
-                file["updates"][:],
-                bool(file.attrs.get("virtual", False)),
-                file["meetings"][:].tolist(),
-            )
-        except (KeyError, OSError) as error:
-            raise UserError(f"{path}: not the record of a run, or damaged: {error}") from None
+    with readable(f"{path}: not the record of a run, or damaged"), open_hdf5(path) as file:
+        groups = [int(group) for group in file.attrs["groups"]]
+        return Record(
+            np.asarray(file.attrs["layers"]).astype(str).tolist(),
+            groups,
+            [file[f"spans/{rank}"][:] for rank in range(len(groups))],
+            file["updates"][:],
+            bool(file.attrs.get("virtual", False)),
+            file["meetings"][:].tolist(),
+        )
 
 
 def collect(comm: MPI.Intracomm, own: np.ndarray) -> list[np.ndarray]:

@@ -136,7 +136,7 @@ def test_numbers_that_are_not_finite_are_read_where_gaps_may_be(tmp_path):
 def test_a_column_need_not_be_among_the_fields_but_has_to_be_in_the_file(tmp_path):
     dataset = Dataset([write_events(tmp_path / "a.h5", 4)], ["data"])
     assert sorted(dataset.column("label")) == [0, 0, 1, 1]
-    with pytest.raises(UserError, match=r"a\.h5: cannot read 'mass'"):
+    with pytest.raises(UserError, match=r"a\.h5: no numbers 'mass'"):
         dataset.column("mass")
 
 

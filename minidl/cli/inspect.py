@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .. import picture as pictures
-from ..data import open_hdf5
+from ..data import check_stored, open_hdf5, readable
 from ..errors import UserError
 from ..tables import counted, plain_table, size_text, times
 from .box_survey import BoxSurvey
@@ -36,25 +36,24 @@ def inspect_file(file: Path, picture: Path | None, console: Console) -> None:
     UserError
         If the file cannot be read or the picture not be written.
     """
-    with open_hdf5(file) as opened:
+    with readable(f"{file}: cannot be read, maybe damaged"), open_hdf5(file) as opened:
         contents = Contents(opened)
         if not contents.datasets:
             raise UserError(f"{file}: no data sets in it")
+        for dataset in contents.datasets.values():
+            check_stored(file, dataset)
         out = picture or file.with_suffix(".png")
         if contents.images:
             pictures.check_path(out, "--picture")
-        try:
-            print_contents(file, opened, contents.datasets, console)
-            with console.status("reading"):
-                surveys, boxes = survey(contents)
-            print_classes(surveys, console)
-            print_boxes(boxes, contents.classes, console)
-            print_statistics([s for s in surveys if s.name not in contents.boxes], console)
-            print_warnings(contents, surveys, boxes, console)
-            if contents.images:
-                draw(contents, surveys, out, console)
-        except OSError as error:
-            raise UserError(f"{file}: cannot be read, maybe damaged: {error}") from None
+        print_contents(file, opened, contents.datasets, console)
+        with console.status("reading"):
+            surveys, boxes = survey(contents)
+        print_classes(surveys, console)
+        print_boxes(boxes, contents.classes, console)
+        print_statistics([s for s in surveys if s.name not in contents.boxes], console)
+        print_warnings(contents, surveys, boxes, console)
+        if contents.images:
+            draw(contents, surveys, out, console)
 
 
 def survey(contents: Contents) -> tuple[list[Survey], list[BoxSurvey]]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import open_hdf5
+from ..data import open_hdf5, readable
 from ..errors import UserError
 from ..run import read_log, read_settings
 from ..settings import Settings
@@ -120,13 +120,10 @@ def read_run(folder: Path) -> PastRun:
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], int]:
-    with open_hdf5(path) as file:
-        try:
-            arrays = {name: layer["parameters"][:] for name, layer in file["layers"].items()}
-            for name, statistics in file.get("statistics", {}).items():
-                arrays[f"{name} statistics"] = statistics[:]
-            if not arrays:
-                raise KeyError("no layers")
-            return arrays, int(file.attrs["iteration"])
-        except (KeyError, OSError) as error:
-            raise UserError(f"{path}: not a checkpoint of minidl, or damaged: {error}") from None
+    with readable(f"{path}: not a checkpoint of minidl, or damaged"), open_hdf5(path) as file:
+        arrays = {name: layer["parameters"][:] for name, layer in file["layers"].items()}
+        for name, statistics in file.get("statistics", {}).items():
+            arrays[f"{name} statistics"] = statistics[:]
+        if not arrays:
+            raise KeyError("no layers")
+        return arrays, int(file.attrs["iteration"])
