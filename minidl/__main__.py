@@ -34,7 +34,8 @@ def main() -> None:
 
 def _say(message: object) -> None:
     if str(message):
-        print(f"minidl: {message}", file=sys.stderr)
+        # One line, whatever the names in it are.
+        print(f"minidl: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _leave(message: object, status: int) -> None:
