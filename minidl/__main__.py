@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -28,6 +29,10 @@ def main() -> None:
         _leave(" ".join(str(error).split()), 2)
     except UserError as error:
         _leave(error, 2)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # which even the question whether it is there raises
+            raise
+        _leave(f"{str(error.filename)[:80]}...: too long for the name of a file", 2)
     except KeyboardInterrupt as interrupt:
         _leave(interrupt if str(interrupt) else "interrupted", 130)
 

@@ -31,7 +31,7 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:Cyclopts application")
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(COMMANDS),
     words=st.lists(st.one_of(st.sampled_from(FLAGS), JUNK), max_size=5),
