@@ -48,7 +48,7 @@ def test_gradients_agree_with_differences(kind, data):
 @every_layer
 @given(data=st.data())
 def test_an_announced_gradient_belongs_to_whoever_heard_of_it(kind, data):
-    """It may be summed over ranks at once: what backward computes does not depend on it any more."""
+    """It may be summed over ranks at once: backward does not read it any more."""
     case = data.draw(LAYERS[kind])
     _, expected, _ = run(case.build(), case, case.batch())
     layer = case.build()
