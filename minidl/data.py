@@ -252,8 +252,7 @@ class Batches:
             )
         self.samples, self.batch_size = samples, batch_size
         self.rank, self.size, self.seed = rank, size, seed
-        self._epoch = -1
-        self._order: np.ndarray | None = None
+        self._last_order = -1, np.empty(0, np.int64)
 
     @property
     def per_epoch(self) -> int:
@@ -285,10 +284,11 @@ class Batches:
         return sum(each + (rank < more) for rank in ranks)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
-        if self._order is None or self._epoch != epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng([self.seed or 0, epoch]).permutation(self.samples)
-        return self._order
+        known, order = self._last_order  # both at once: threads may ask for different epochs
+        if known != epoch:
+            order = np.random.default_rng([self.seed or 0, epoch]).permutation(self.samples)
+            self._last_order = epoch, order
+        return order
 
 
 def read_ahead(items: Iterator[Any], depth: int = 2) -> Iterator[Any]:

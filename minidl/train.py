@@ -249,7 +249,8 @@ class Training:
             made = self._work(batches, until, log)
             strategy.stop()
             if strategy.group.rank == 0:
-                log.settle()
+                with self.stopwatch("wait"):
+                    log.settle()
         if self.roles.servers:
             with self.stopwatch("wait"):
                 strategy.finish()

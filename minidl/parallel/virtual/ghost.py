@@ -84,7 +84,7 @@ class GhostObjective:
         for layer, seconds in zip(self.layers, self.forward_seconds, strict=True):
             require(layer)
             self.compute(seconds * self.factor)
-        return np.array([0.0, samples])
+        return np.array([0.0, samples, 0.0])
 
     def backward(self, announce: Callable[[Any], None]) -> None:
         """Take the time of a backward pass."""
