@@ -30,8 +30,8 @@ import h5py
 import numpy as np
 
 from . import __version__
-from .data import numbers, open_hdf5, readable
 from .errors import UserError
+from .hdf5 import numbers, open_hdf5, readable
 from .layers import Layer
 
 KEPT = 3  # checkpoints: the newest, and the two before it in case that it is found damaged

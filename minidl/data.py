@@ -10,7 +10,6 @@ import atexit
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,12 @@ import h5py
 import numpy as np
 
 from .errors import UserError
+from .hdf5 import numbers, open_hdf5, readable
 
 Samples = dict[str, np.ndarray]
 Prepare = Callable[[Samples, np.ndarray | None], tuple[np.ndarray, Any]]
 
 CHANCES = 8  # uniform random numbers a sample, for augmentation
-
-# What h5py raises where it meets damage, or numbers that are too large to be meant.
-DAMAGE = (
-    OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, IndexError,
-    ArithmeticError, MemoryError,
-)  # fmt: skip
-
-# Deflate, HDF5's usual compression, makes numbers at most 1032 times smaller (RFC 1951's longest
-# match, 258 bytes, in two bits); of what promises more, nearly all was never written.
-MOST_COMPRESSED = 2000
-LITTLE = 2**30  # bytes that do no harm, whatever they are
 
 
 class Dataset:
@@ -130,73 +119,6 @@ class Dataset:
                 "correct or drop the sample"
             )
         return out
-
-
-def open_hdf5(path: Path) -> h5py.File:
-    """Open a file for reading, or say in one line why that cannot be done."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        reason = "cut off" if "truncated" in str(error) else "not an HDF5 file, or damaged"
-        raise UserError(f"{path}: {reason}; expected a whole HDF5 file ({error})") from None
-
-
-@contextmanager
-def readable(what: str) -> Iterator[None]:
-    """Turn whatever a damaged file leads to into one line, which begins with ``what``."""
-    try:
-        yield
-    except DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{what}: {reason}") from None
-
-
-def numbers(path: Path, file: h5py.Group, field: str, kinds: str = "fiub") -> h5py.Dataset:
-    """Find an array of numbers, one entry a sample, all of them in this very file.
-
-    ``kinds`` are those that its type may be of, as NumPy has them.
-
-    Raises
-    ------
-    UserError
-        If there is none, or what is there leads elsewhere or was never written.
-    """
-    with readable(f"{path}: cannot read {field!r}"):
-        place: h5py.Group = file
-        for part in field.strip("/").split("/"):
-            # A link is looked at before it is followed: it may lead to any file of the user's.
-            links = place.id.links if isinstance(place, h5py.Group) else None
-            if links is None or not links.exists(part.encode()):
-                raise missing(path, file, field)
-            if links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
-                raise UserError(f"{path}: {field!r} is a link; expected the numbers themselves")
-            place = place[part]
-        if not isinstance(place, h5py.Dataset) or not place.ndim or place.dtype.kind not in kinds:
-            raise missing(path, file, field)
-        check_stored(path, place)
-        return place
-
-
-def check_stored(path: Path, array: h5py.Dataset) -> None:
-    """Raise ``UserError`` for an array that lies in other files, or was never written."""
-    if array.is_virtual or array.external:
-        raise UserError(
-            f"{path}: {array.name!r} lies in other files; name these files instead, or copy it "
-            "with h5copy"
-        )
-    if array.nbytes > max(LITTLE, MOST_COMPRESSED * array.id.get_storage_size()):
-        raise UserError(
-            f"{path}: {array.name!r} claims {array.nbytes:,} bytes, and nearly all of them were "
-            "never written"
-        )
-
-
-def missing(path: Path, file: h5py.Group, field: str) -> UserError:
-    """Say that numbers are not there, and what is."""
-    there = ", ".join(sorted(file)) or "nothing"
-    return UserError(f"{path}: no numbers {field!r}, one entry a sample; it has: {there}")
 
 
 def check_labels(dataset: Dataset, field: str, classes: int) -> None:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from .. import picture as pictures
-from ..data import check_stored, open_hdf5, readable
 from ..errors import UserError
+from ..hdf5 import check_stored, open_hdf5, readable
 from ..tables import counted, plain_table, size_text, times
 from .box_survey import BoxSurvey
 from .contents import Contents, channel_names

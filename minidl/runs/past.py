@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import open_hdf5, readable
 from ..errors import UserError
+from ..hdf5 import open_hdf5, readable
 from ..run import read_log, read_settings
 from ..settings import Settings
 
