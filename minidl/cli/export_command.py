@@ -8,15 +8,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from .. import __version__, checkpoint, model
+from .. import __version__, checkpoint
 from ..checkpoint import State
 from ..errors import UserError
 from ..export import arrays
 from ..layers import Layer
 from ..layers.layer import Shape
+from ..model import Model
 from ..run import read_settings
+from ..runs.trained import model_of, network_of
 
 Format = Literal["npz", "safetensors", "onnx"]
 
@@ -45,12 +45,11 @@ def export_run(
     if form != "npz" and find_spec(form) is None:
         raise UserError(f"--to {form} needs the package {form}: pip install 'minidl[export]'")
     state = checkpoint.read(folder / "checkpoint.h5")
-    chosen = chosen_model(folder, settings)
+    chosen = model_of(folder, settings)
     metadata = describe(settings, chosen, state)
     if form == "onnx":
         shape = shape_of_images(chosen, settings, data)
-        options = {"width": settings["width"]} if settings.get("width") else {}
-        network = chosen.network(shape, np.random.default_rng(0), **options)
+        network = network_of(chosen, settings, shape)
         checkpoint.fill(network, state, folder / "checkpoint.h5")
         contents = onnx_file(network, shape, metadata)
     else:
@@ -60,23 +59,7 @@ def export_run(
     return out
 
 
-def chosen_model(folder: Path, settings: dict[str, Any]) -> model.Model:
-    """Load the model of a run, with the run's options and what was measured.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
-    name = settings.get("model")
-    if not isinstance(name, str):
-        raise UserError(f"{folder}/settings.json: names no model")
-    chosen = model.Model(model.load(name), settings.get("options", {}))
-    chosen.measured = settings.get("measured", {})
-    return chosen
-
-
-def describe(settings: dict[str, Any], chosen: model.Model, state: State) -> dict[str, str]:
+def describe(settings: dict[str, Any], chosen: Model, state: State) -> dict[str, str]:
     """What has to be known to use the network: texts, of JSON where they are no words."""
     return {
         "model": settings["model"],
@@ -88,7 +71,7 @@ def describe(settings: dict[str, Any], chosen: model.Model, state: State) -> dic
     }
 
 
-def shape_of_images(chosen: model.Model, settings: dict[str, Any], data: Sequence[Path]) -> Shape:
+def shape_of_images(chosen: Model, settings: dict[str, Any], data: Sequence[Path]) -> Shape:
     """(H, W, C) of the images in these files, or else in the run's.
 
     Raises

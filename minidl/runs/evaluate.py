@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
-from .. import checkpoint, model
+from .. import checkpoint
 from ..data import Batches, Dataset, prepared, read_ahead
 from ..errors import UserError
 from ..layers import Layer
+from ..model import Model
 from ..run import read_settings
 from ..threads import use_threads
+from .trained import model_of, network_of
 
 
 def evaluate_run(
@@ -42,14 +43,9 @@ def evaluate_run(
     """
     use_threads(1)
     settings = read_settings(folder)
-    name = settings.get("model")
-    if not isinstance(name, str):
-        raise UserError(f"{folder}/settings.json: names no model")
-    judged = model.Model(model.load(name), settings.get("options", {}) | chosen)
-    judged.measured = settings.get("measured", {})
+    judged = model_of(folder, settings, chosen)
     dataset = judged.open(data)
-    options = {"width": settings["width"]} if settings.get("width") else {}
-    network = judged.network(judged.shape(dataset), np.random.default_rng(0), **options)
+    network = network_of(judged, settings, judged.shape(dataset))
     iteration = checkpoint.load(folder / "checkpoint.h5", network)
     means: dict[str, float] = {}
     batches = outputs(network, judged, dataset, settings.get("batch_size", 1), means)
@@ -73,7 +69,7 @@ def evaluate_run(
 
 
 def outputs(
-    network: Layer, judged: model.Model, dataset: Dataset, batch_size: int, means: dict[str, float]
+    network: Layer, judged: Model, dataset: Dataset, batch_size: int, means: dict[str, float]
 ) -> Iterator[tuple[Any, Any]]:
     """Yield (output, target) of every batch, in order; each output is there until the next.
 

@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import model
 from ..errors import UserError
 from ..layers import Dropout
 from ..record import Record
@@ -33,6 +32,7 @@ from .diff import LayerDifference, compare_arrays, compare_losses
 from .order import ContradictionError, recorded_order
 from .past import PastRun
 from .rerun import Losses, Rerun
+from .trained import model_of
 
 
 class LossDifference(NamedTuple):
@@ -161,9 +161,7 @@ def open_rerun(run: PastRun, recorded: Record) -> Rerun:
     roles = settings.roles(len(recorded.groups))
     if run.members != recorded.groups or recorded.groups != [*map(roles.group, range(roles.ranks))]:
         raise UserError(f"{folder}: its settings, log and record are of different groups of ranks")
-    chosen = model.Model(model.load(str(run.setting("model"))), settings.options)
-    chosen.measured = run.settings.get("measured", {})
-    rerun = Rerun(settings, chosen, roles)
+    rerun = Rerun(settings, model_of(folder, run.settings), roles)
     if len(rerun.dataset) != run.start.get("samples"):
         raise UserError(
             f"{folder}: was trained on {run.start.get('samples')} samples, "
