@@ -2,15 +2,16 @@
 
 Layout of ``record.h5``: ``spans/RANK``, arrays of ``stopwatch.SPAN`` in order of time, in seconds
 since all ranks left a barrier together; ``updates``, an array of ``parallel.served.UPDATE`` in
-which the updates of one layer stand in the order in which its server made them; attributes
-``layers`` (names in forward order), ``activities``, ``groups`` (one number a rank, -1 for a server)
-and ``virtual`` (whether the seconds are those of a virtual cluster); ``meetings``, the iterations
-that every group had made, a row for each time that all had met and went on from the newest network.
+which the updates of one layer stand in the order in which its server made them; ``meetings``, the
+iterations that every group had made, a row for each time that all had met and gone on from the
+newest network. Attributes: ``layers`` (names in forward order), ``activities``, ``groups`` (one
+number a rank, -1 for a server), ``virtual`` (whether the seconds are those of a virtual cluster),
+``began`` (from which second on there are spans: a resumed run has none of before).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +19,8 @@ import h5py
 import numpy as np
 from mpi4py import MPI
 
-from .data import open_hdf5, readable
 from .errors import UserError
+from .hdf5 import open_hdf5, readable
 from .stopwatch import ACTIVITIES
 
 
@@ -34,11 +35,19 @@ class Record:
     virtual: bool = False  # whether the seconds are not real ones
     # Iterations of every group, whenever all had met and gone on from the newest network.
     meetings: list[list[int]] = field(default_factory=list)
+    began: float = 0.0  # second of the run at which the spans begin: later, where it was resumed
 
     def staleness(self, layer: int) -> np.ndarray:
         """Of every update of a layer, how many others came between its read and its write."""
         updates = self.updates[self.updates["layer"] == layer]
         return updates["made"] - 1 - updates["read"]
+
+    def histograms(self) -> Iterator[tuple[str, dict[str, int]]]:
+        """Of every layer that a server updated: how many updates had which staleness."""
+        for number, name in enumerate(self.layers):
+            values, counts = np.unique(self.staleness(number), return_counts=True)
+            if len(values):
+                yield name, dict(zip(map(str, values.tolist()), counts.tolist(), strict=True))
 
     def save(self, path: Path) -> None:
         """Write the record.
@@ -56,7 +65,7 @@ class Record:
                     self.groups,
                 )
                 file.attrs["activities"] = np.array(ACTIVITIES, np.bytes_)
-                file.attrs["virtual"] = self.virtual
+                file.attrs["virtual"], file.attrs["began"] = self.virtual, self.began
                 file["updates"], file["meetings"] = self.updates, np.array(self.meetings, np.int64)
                 for rank, spans in enumerate(self.spans):
                     file[f"spans/{rank}"] = spans
@@ -84,6 +93,7 @@ def load(folder: Path) -> Record:
             file["updates"][:],
             bool(file.attrs.get("virtual", False)),
             file["meetings"][:].tolist(),
+            float(file.attrs["began"]),
         )
 
 

@@ -14,9 +14,11 @@ import numpy as np
 from mpi4py import MPI
 
 from .checkpoint import LayerState, State, numbered
+from .data import Batches
 from .layers import Layer
 from .parallel.served import UPDATE
 from .record import collect
+from .settings import Settings
 
 EVERYWHERE = 0  # of a layer whose updates all ranks make, the state is the first's
 
@@ -96,6 +98,26 @@ def restore(comm: MPI.Intracomm, strategy: Any, state: State) -> None:
             generators(strategy.objective.network), saved_states, strict=True
         ):
             generator.bit_generator.state = values
+
+
+def places(state: State, samples: int, groups: int, per_epoch: int) -> list[int]:
+    """How many iterations every group has behind it, as groups and batches are now.
+
+    Where these are others, all start where the last of the earlier groups was in the data.
+
+    Parameters
+    ----------
+    state : State
+    samples, groups, per_epoch : int
+        Samples of the data set, groups, and iterations of an epoch, now.
+    """
+    before = Settings.from_json(state.asked)
+    workers = before.roles(len(state.generators)).workers
+    each = before.batch_size * before.accumulate
+    earlier = Batches(samples, each, 0, workers, before.seed).per_epoch
+    if len(state.iterations) == groups and earlier == per_epoch:
+        return list(state.iterations)
+    return [min(state.iterations) * per_epoch // earlier] * groups
 
 
 def optimizers(strategy: Any) -> dict[int, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,18 +13,19 @@ import numpy as np
 from mpi4py import MPI
 
 from . import checkpoint, health, record, snapshot
-from .data import Batches, prepared, prepared_in_parts, read_ahead
+from .data import Batches, prepared_in_parts, read_ahead
 from .layers import Layer
 from .layers.algorithms import use_algorithm
 from .log import Event, Log
 from .model import Model
 from .objective import Batch, Objective
 from .parallel import async_ps, hybrid, sync
-from .parallel.agreement import together
+from .parallel.agreement import from_first, lowest, together
 from .parallel.served import UPDATE
 from .run import Run
 from .settings import Settings
 from .stopwatch import Stopwatch
+from .validation import Validation
 
 STRATEGIES: dict[str, ModuleType] = {
     "serial": sync,
@@ -80,9 +80,9 @@ class Training:
             )
             self.validation = None
             if settings.validation:
-                self.validation = self.model.open(settings.validation)
-                self.model.shape(self.validation)
-                Batches(len(self.validation), settings.batch_size, comm.rank, comm.size, None)
+                self.validation = Validation(
+                    self.model, settings.validation, settings.batch_size, comm.size
+                )
             self.network: Layer = self.model.network(
                 self.shape, np.random.default_rng(settings.seed), **settings.network_options()
             )
@@ -112,40 +112,21 @@ class Training:
         with together(self.comm):
             checkpoint.fill(self.network, state, Path("the checkpoint"))
         snapshot.restore(self.comm, self.strategy, state)
-        self.done = self._places(state)
+        self.done = snapshot.places(
+            state, len(self.dataset), self.roles.groups, self.batches.per_epoch
+        )
         if self.done == state.iterations:
             self.meetings = list(state.meetings)
 
-    def _places(self, state: checkpoint.State) -> list[int]:
-        """How many iterations every group has behind it, as batches are now.
-
-        Where batches are others, all start where the last of the earlier groups was in the data.
-        """
-        before = Settings.from_json(state.asked)
-        ranks = len(state.generators)
-        workers = before.roles(ranks).workers
-        earlier = Batches(
-            len(self.dataset), before.batch_size * before.accumulate, 0, workers, before.seed
-        ).per_epoch
-        if len(state.iterations) == self.roles.groups and earlier == self.batches.per_epoch:
-            return list(state.iterations)
-        return [min(state.iterations) * self.batches.per_epoch // earlier] * self.roles.groups
-
     def _measure(self) -> None:
-        """Have rank 0 measure what the model has to know about the data, and tell all."""
-        comm, text = self.comm, b""
+        """Have rank 0 measure what the model has to know about the data, unless it is known."""
         if self.state:
             self.model.measured = self.state.asked.get("measured", {})
             return
-        with together(comm):
-            if comm.rank == 0:
+        with together(self.comm):
+            if self.comm.rank == 0:
                 self.model.measure_on(self.dataset, self.tell)
-                text = json.dumps(self.model.measured).encode()
-        length = np.array(len(text))
-        comm.Bcast(length, root=0)
-        message = np.frombuffer(text, np.uint8) if comm.rank == 0 else np.empty(length, np.uint8)
-        comm.Bcast(message, root=0)
-        self.model.measured = json.loads(message.tobytes())
+        self.model.measured = from_first(self.comm, self.model.measured)
 
     def objective(self) -> Any:
         """What the strategy computes with."""
@@ -220,24 +201,6 @@ class Training:
                 self.settings.accumulate,
             )
         )
-
-    def validate(self, comm: MPI.Intracomm) -> dict[str, float]:
-        """Mean loss and metrics over the validation set, dealt to the ranks of ``comm``."""
-        assert self.validation is not None
-        batches = Batches(
-            len(self.validation), self.settings.batch_size, comm.rank, comm.size, None
-        )
-        items = prepared(self.validation, batches, self.model.prepare, 0, batches.per_epoch)
-        totals: dict[str, float] = {"samples": 0.0, "loss": 0.0}
-        for x, target in self.read(items):
-            with self.stopwatch("validate"):
-                figures = self.model.figures(self.network.forward(x, training=False), target)
-            totals["samples"] += len(x)
-            for name, value in figures.items():
-                totals[name] = totals.get(name, 0.0) + value * len(x)
-        sums = np.array(list(totals.values()))
-        comm.Allreduce(MPI.IN_PLACE, sums)
-        return dict(zip(list(totals)[1:], (sums[1:] / sums[0]).tolist(), strict=True))
 
     def _go_on(self, batches: Iterator[list[Batch]], log: Log) -> None:
         """Play this rank's part until all meet: every so many iterations, and when they stop."""
@@ -329,7 +292,8 @@ class Training:
         return {"terms": dict(zip(terms, values, strict=True))} if terms else {}
 
     def _validated(self, comm: MPI.Intracomm, iteration: int) -> Event:
-        figures = self.validate(comm)
+        assert self.validation is not None
+        figures = self.validation.figures(comm, self.network, self.read, self.stopwatch)
         seconds = self.stopwatch.now()
         place = {"group": self.group, "iteration": iteration, "seconds": seconds}
         return {"event": "validation", **place, **figures}
@@ -357,19 +321,16 @@ class Training:
         )
         if whole is not None:
             whole.virtual, whole.meetings = self.virtual, self.meetings
-            for number, name in enumerate(layers):
-                values, counts = np.unique(whole.staleness(number), return_counts=True)
-                histogram = dict(zip(map(str, values.tolist()), counts.tolist(), strict=True))
-                if histogram:
-                    log.write({"event": "staleness", "layer": name, "updates": histogram})
+            whole.began = self.state.seconds if self.state else 0.0
+            for name, histogram in whole.histograms():
+                log.write({"event": "staleness", "layer": name, "updates": histogram})
         return whole
 
     def _diverged(self, iteration: int, batches: Sequence[Batch], log: Log) -> None:
         """Find on which rank of the group and in which layer, and have rank 0 end all ranks."""
-        comm, objective = self.strategy.group, self.strategy.objective
-        first = np.array(comm.size if objective.sound else comm.rank)
-        comm.Allreduce(MPI.IN_PLACE, first, MPI.MIN)
-        if comm.rank == first % comm.size:  # rank 0 where only the sum of all is too large
+        group = self.strategy.group
+        first = lowest(group, not self.strategy.objective.sound)
+        if group.rank == first % group.size:  # rank 0 where only the sum of all is too large
             log.write(
                 {
                     "event": "diverged",

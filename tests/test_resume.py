@@ -9,7 +9,7 @@ import pytest
 from events import write_events
 from launch import minidl
 
-from minidl import checkpoint
+from minidl import checkpoint, record
 from minidl.errors import UserError
 from minidl.run import read_log
 
@@ -258,3 +258,18 @@ def test_settings_of_a_resumed_run_are_those_it_goes_on_with(place):
     assert "changed: learning_rate 0.001 -> 0.0001" in done.stdout
     settings = json.loads((place / "run" / "settings.json").read_text())
     assert (settings["iterations"], settings["learning_rate"]) == (13, 1e-4)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_shares_of_its_time_are_those_since_it_went_on(place, name):
+    ranks, flags = STRATEGIES[name]
+    train(place, "--out", "run", *flags, ranks=ranks, killed=(0, 6))
+    assert resume(place, "--iterations", 60, ranks=ranks).returncode == 0
+    whole = record.load(place / "run")
+    assert 0 < whole.began <= min(spans["start"][0] for spans in whole.spans)
+    done = minidl("waits", "run", "--json", cwd=place)
+    seconds = json.loads(done.stdout)["seconds"]
+    for rank, spans in enumerate(whole.spans):
+        timed = (spans["end"] - spans["start"]).sum()
+        assert seconds[rank] == pytest.approx(spans["end"][-1] - whole.began)
+        assert timed > 0.7 * seconds[rank]

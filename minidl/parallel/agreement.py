@@ -1,9 +1,11 @@
-"""Ranks that stop together, so that none is left waiting in a collective call."""
+"""Ranks that agree: they stop together, so that none is left waiting, and know the same."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -23,7 +25,23 @@ def together(comm: MPI.Intracomm) -> Iterator[None]:
         yield
     except UserError as error:
         problem = error
-    failed = np.array(comm.size if problem is None else comm.rank)
-    comm.Allreduce(MPI.IN_PLACE, failed, MPI.MIN)
+    failed = lowest(comm, problem is not None)
     if failed < comm.size:
         raise AgreedError(problem if comm.rank == failed else "") from None
+
+
+def from_first(comm: MPI.Intracomm, value: Any) -> Any:
+    """Give every rank the plain value that rank 0 has; what others pass is not looked at."""
+    text = json.dumps(value).encode() if comm.rank == 0 else b""
+    length = np.array(len(text))
+    comm.Bcast(length, root=0)
+    message = np.frombuffer(text, np.uint8) if comm.rank == 0 else np.empty(length, np.uint8)
+    comm.Bcast(message, root=0)
+    return json.loads(message.tobytes())
+
+
+def lowest(comm: MPI.Intracomm, among: bool) -> int:
+    """The lowest of the ranks that are ``among`` them; ``comm.size`` if none is."""
+    first = np.array(comm.rank if among else comm.size)
+    comm.Allreduce(MPI.IN_PLACE, first, MPI.MIN)
+    return int(first)

@@ -76,12 +76,13 @@ def in_readable_units(record: Record) -> tuple[Record, str]:
     for spans in scaled:
         spans["start"] *= number
         spans["end"] *= number
-    return replace(record, spans=scaled), unit
+    return replace(record, spans=scaled, began=number * record.began), unit
 
 
 def durations(record: Record) -> np.ndarray:
-    """Seconds from the start to each rank's last span; shape (ranks,)."""
-    return np.array([spans["end"][-1] if len(spans) else 0.0 for spans in record.spans])
+    """Seconds of which there are spans, to each rank's last one; shape (ranks,)."""
+    began = record.began
+    return np.array([spans["end"][-1] - began if len(spans) else 0.0 for spans in record.spans])
 
 
 def spent(record: Record) -> dict[str, np.ndarray]:
