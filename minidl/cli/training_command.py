@@ -6,6 +6,7 @@ import math
 import platform
 import signal
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ def train_command(
     use_threads(settings.threads)
     with together(comm):
         module = model.load(name)
+        # All of them, so that the run can be repeated whatever the defaults become.
+        settings = replace(settings, options=model.Model(module, settings.options).options)
         if not settings.data:
             raise UserError("no data to train on; name one or more files: --data FILE")
         if trace and trace.suffix != ".json":
@@ -137,7 +140,7 @@ def say_what_changed(
     with together(training.comm):
         if min(training.done) >= training.iterations:
             raise UserError(
-                f"the run is finished: {training.iterations} iterations; to go on, give it more "
+                f"the run is finished: {state.iterations[0]} iterations; to go on, give it more "
                 "--epochs or --iterations"
             )
     if console is None:
