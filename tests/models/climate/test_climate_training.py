@@ -152,7 +152,7 @@ def test_a_run_is_replayed_to_the_bit(trained, name):
 def test_from_repeats_a_run_with_its_options_to_the_bit(place, trained):
     first = trained("options")
     assert settings(first)["options"] == {
-        "preset": "paper", "labels": "heuristic", "labelled": "0.5", "reconstruction": "3"
+        "preset": "paper", "labels": "heuristic", "labelled": 0.5, "reconstruction": 3
     }  # fmt: skip
     done = minidl("train", "--from", first, "--out", "again", cwd=place)
     assert done.returncode == 0, done.stderr
