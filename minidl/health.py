@@ -20,13 +20,24 @@ def origin(network: Layer, x: np.ndarray) -> str:
     The pass is made again, part by part: a convolution with what ``Strips`` computes together
     with it is one part.
     """
-    for layer in network.layers():
-        if not np.isfinite(layer.parameters).all():
-            return f"the parameters of {layer.name} were not finite any more"
+    layer = unsound_layer(network)
+    if layer:
+        return described(layer)
     for part, output in outputs(network, x):
         if not np.isfinite(output).all():
             return f"the output of {part.name} was the first that was not finite"
     return "all outputs are finite: it is the loss itself"
+
+
+def unsound_layer(network: Layer) -> Layer | None:
+    """The first layer with parameters that are not finite."""
+    unsound = (layer for layer in network.layers() if not np.isfinite(layer.parameters).all())
+    return next(unsound, None)
+
+
+def described(layer: Layer) -> str:
+    """Say of a layer that it is not sound."""
+    return f"the parameters of {layer.name} were not finite any more"
 
 
 def outputs(network: Layer, x: np.ndarray) -> list[tuple[Layer, np.ndarray]]:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from .errors import UserError
 from .run import Run
 
 Event = dict[str, Any]
@@ -41,16 +40,11 @@ class Log:
         self.samples = 0  # of all groups, as far as rank 0 has heard
         self.settled = 0  # groups
         self.told = False  # to stop
+        self.diverged: Event | None = None  # what rank 0 heard first of it
         self._under_way: list[tuple[MPI.Request, np.ndarray]] = []
 
     def write(self, event: Event) -> None:
-        """Write an event down, on rank 0 together with what has arrived from others.
-
-        Raises
-        ------
-        UserError
-            On rank 0, if some group's loss has stopped being a finite number.
-        """
+        """Write an event down, on rank 0 together with what has arrived from others."""
         if self.comm.rank == 0:
             self._keep(event)
             self._hear()
@@ -86,12 +80,6 @@ class Log:
         for request, _ in self._under_way:
             request.Wait()
 
-    def wait_for_the_end(self) -> None:
-        """Wait until rank 0 has heard why, and ends all ranks; nobody else hears anything here."""
-        while True:
-            self.comm.Probe(MPI.ANY_SOURCE, EVENT)
-            self._hear()
-
     def _hear(self) -> None:
         status = MPI.Status()
         while self.comm.Iprobe(MPI.ANY_SOURCE, EVENT, status):
@@ -110,10 +98,5 @@ class Log:
         if self.run:
             self.run.log(**event)
             self.tell(event)
-        if event["event"] == "diverged":
-            saved = f"; the last good state is {self.run.saved()}" if self.run else ""
-            raise UserError(
-                f"the loss is not a finite number any more, at iteration {event['iteration']} on "
-                f"rank {event['rank']}: {event['origin']}; try a smaller --learning-rate than "
-                f"{event['learning_rate']:g}, or --warmup{saved}"
-            )
+        if event["event"] == "diverged" and not self.diverged:
+            self.diverged = event

@@ -77,6 +77,9 @@ class Settings:
     watchdog
         Seconds that one thing may take, a layer's gradient or a batch's reading: a rank that hangs
         says where, and ends all. Not for virtual ranks.
+    on_divergence
+        Where numbers stop being finite: stop; or go back to the last checkpoint and halve the
+        learning rate, at most five times.
     checkpoint_every
         Iterations between checkpoints, for which all groups wait for each other.
     options
@@ -108,6 +111,7 @@ class Settings:
     threads: int = 1
     seed: int = 1
     watchdog: float = 600.0
+    on_divergence: Literal["stop", "back"] = "stop"
     checkpoint_every: int = 100
     # Each is a flag of its own, which ``minidl train`` takes as it takes those of this page.
     options: Annotated[dict[str, Any], Parameter(parse=False)] = field(default_factory=dict)

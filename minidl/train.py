@@ -14,18 +14,24 @@ from mpi4py import MPI
 
 from . import checkpoint, health, record, snapshot
 from .data import Batches, prepared_in_parts, read_ahead
+from .errors import AgreedError
 from .layers import Layer
 from .layers.algorithms import use_algorithm
 from .log import Event, Log
 from .model import Model
 from .objective import Batch, Objective
 from .parallel import async_ps, hybrid, sync
-from .parallel.agreement import from_first, lowest, together
+from .parallel.agreement import from_one, lowest, together
 from .parallel.served import UPDATE
 from .run import Run
 from .settings import Settings
 from .stopwatch import Stopwatch
 from .validation import Validation
+
+
+class DivergedError(AgreedError):
+    """On every rank, when all have met: numbers have stopped being finite."""
+
 
 STRATEGIES: dict[str, ModuleType] = {
     "serial": sync,
@@ -47,6 +53,8 @@ class Training:
         Is told, on rank 0, how getting ready goes.
     state : State or None
         Where an earlier run is to go on from; the same on every rank.
+    setback : str
+        Why it goes on from there, if nobody asked for that.
 
     Raises
     ------
@@ -61,6 +69,7 @@ class Training:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     tell: Callable[[str], None] = print
     state: checkpoint.State | None = None
+    setback: str = ""
     virtual: ClassVar[bool] = False  # whether its seconds are not real ones
 
     def __post_init__(self) -> None:
@@ -126,7 +135,7 @@ class Training:
         with together(self.comm):
             if self.comm.rank == 0:
                 self.model.measure_on(self.dataset, self.tell)
-        self.model.measured = from_first(self.comm, self.model.measured)
+        self.model.measured = from_one(self.comm, self.model.measured)
 
     def objective(self) -> Any:
         """What the strategy computes with."""
@@ -161,8 +170,8 @@ class Training:
 
         Raises
         ------
-        UserError
-            On rank 0, which has to end the others, if a loss stops being a finite number.
+        DivergedError
+            On every rank, if a loss or a parameter stops being a finite number.
 
         Where rank 0 is ``asked_to_stop``, all ranks make a checkpoint and have ``stopped`` then.
         """
@@ -176,11 +185,15 @@ class Training:
         if not self.state:
             self._save(run, log)
         batches = self.batches_from(self.done[self.group]) if self.group >= 0 else iter(())
-        while min(self.done) < self.iterations and not self.stopped:
-            self._go_on(batches, log)
-            self._save(run, log)
-        if self.stopped and self.group > 0 and strategy.group.rank == 0:
-            log.hear_stop()
+        # What overflows is reported in one line.
+        with np.errstate(over="ignore", invalid="ignore"):
+            while min(self.done) < self.iterations and not self.stopped:
+                diverged = self._go_on(batches, log)
+                if self.stopped and self.group > 0 and strategy.group.rank == 0:
+                    log.hear_stop()
+                if diverged:
+                    raise DivergedError(self._what_diverged(run, log))
+                self._save(run, log)
         if self.validation and not self.stopped:
             event = self._validated(comm, self.iterations)
             if comm.rank == 0:
@@ -202,8 +215,11 @@ class Training:
             )
         )
 
-    def _go_on(self, batches: Iterator[list[Batch]], log: Log) -> None:
-        """Play this rank's part until all meet: every so many iterations, and when they stop."""
+    def _go_on(self, batches: Iterator[list[Batch]], log: Log) -> bool:
+        """Play this rank's part until all meet: every so many iterations, and when they stop.
+
+        Returns whether numbers have stopped being finite, on any rank.
+        """
         strategy, every, made = self.strategy, self.settings.checkpoint_every, 0
         if self.group < 0:
             strategy.serve()
@@ -217,18 +233,24 @@ class Training:
         if self.roles.servers:
             with self.stopwatch("wait"):
                 strategy.finish()
-        self._meet(made)
+        if self.comm.rank == 0 and not log.diverged:
+            layer = health.unsound_layer(self.network)
+            if layer:
+                self._tell_diverged(made, health.described(layer), log)
+        return self._meet(made, bool(log.diverged))
 
-    def _meet(self, made: int) -> None:
-        """Tell all ranks how far every group is, and whether any was asked to stop."""
-        known = np.zeros(self.roles.groups + 1, np.int64)
+    def _meet(self, made: int, diverged: bool) -> bool:
+        """Tell all ranks how far every group is, and whether any was asked to stop or diverged."""
+        known = np.zeros(self.roles.groups + 2, np.int64)
         if self.group >= 0 and self.strategy.group.rank == 0:
-            known[self.group], known[-1] = made, self.stopped
+            known[self.group], known[-2] = made, self.stopped
+        known[-1] = diverged
         with self.stopwatch("wait"):
             self.comm.Allreduce(MPI.IN_PLACE, known)
-        *self.done, stopped = known.tolist()
+        *self.done, stopped, not_finite = known.tolist()
         self.stopped = stopped > 0
         self.meetings.append(self.done)
+        return not_finite > 0
 
     def _work(self, batches: Iterator[list[Batch]], until: int, log: Log) -> int:
         """Be a worker: the iterations of this rank's group up to ``until``, or to a stop.
@@ -239,15 +261,13 @@ class Training:
         is_root = strategy.group.rank == 0
         for iteration in range(self.done[self.group] + 1, until + 1):
             watch.iteration, before = iteration, watch.seconds.copy()
-            if is_root and (self.asked_to_stop or log.asked_to_stop()):
+            if is_root and (self.asked_to_stop or log.diverged or log.asked_to_stop()):
                 strategy.objective.asked_to_stop = True
             with watch("load"):
                 mine = next(batches)
             samples = self.batches.count(iteration - 1, self.roles.members(self.group))
             if samples:  # the last batch of an epoch may leave nothing for a group
-                # A loss that overflows is reported below, in one line.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    loss = strategy.step(mine)
+                loss = strategy.step(mine)
                 spent = {name: watch.seconds[name] - before[name] for name in watch.seconds}
                 event = {
                     "event": "iteration",
@@ -267,7 +287,10 @@ class Training:
                     with watch("write"):
                         log.write(event)
                 if not math.isfinite(loss):
-                    self._diverged(iteration, mine, log)
+                    self._find_origin(iteration, mine, log)
+                    if self.group == 0:  # else rank 0 hears of it
+                        self._stop_all(log)
+                    return iteration
             turn = iteration // per_epoch % self.roles.groups
             epoch_ends = iteration % per_epoch == 0 and iteration < self.iterations
             if self.validation and epoch_ends and turn == self.group:
@@ -278,11 +301,14 @@ class Training:
                     with watch("write"):
                         log.write(event)
             if samples and strategy.total[2]:
-                self.stopped = True
-                if self.comm.rank == 0:
-                    log.ask_to_stop([self.roles.root(group) for group in self.roles.others(0)])
+                self._stop_all(log)
                 return iteration
         return max(until, self.done[self.group])
+
+    def _stop_all(self, log: Log) -> None:
+        self.stopped = True
+        if self.comm.rank == 0:
+            log.ask_to_stop([self.roles.root(group) for group in self.roles.others(0)])
 
     def _terms(self) -> dict[str, Any]:
         """The terms of the last step's loss, if it is a sum, as the log has them."""
@@ -326,18 +352,34 @@ class Training:
                 log.write({"event": "staleness", "layer": name, "updates": histogram})
         return whole
 
-    def _diverged(self, iteration: int, batches: Sequence[Batch], log: Log) -> None:
-        """Find on which rank of the group and in which layer, and have rank 0 end all ranks."""
+    def _find_origin(self, iteration: int, batches: Sequence[Batch], log: Log) -> None:
+        """Say on which rank of the group and in which layer numbers stopped being finite."""
         group = self.strategy.group
-        first = lowest(group, not self.strategy.objective.sound)
-        if group.rank == first % group.size:  # rank 0 where only the sum of all is too large
-            log.write(
-                {
-                    "event": "diverged",
-                    "iteration": iteration,
-                    "rank": self.comm.rank,
-                    "origin": health.origin(self.network, batches[-1][0]),
-                    "learning_rate": self.settings.learning_rate,
-                }
-            )
-        log.wait_for_the_end()
+        # The group's root where only the sum of all is too large.
+        first = lowest(group, not self.strategy.objective.sound) % group.size
+        origin = health.origin(self.network, batches[-1][0]) if group.rank == first else None
+        origin = from_one(group, origin, root=first)
+        if group.rank == 0:
+            self._tell_diverged(iteration, origin, log, self.comm.rank + first)
+
+    def _tell_diverged(self, iteration: int, origin: str, log: Log, rank: int = 0) -> None:
+        log.write(
+            {
+                "event": "diverged",
+                "iteration": iteration,
+                "rank": rank,
+                "origin": origin,
+                "learning_rate": self.settings.learning_rate,
+            }
+        )
+
+    def _what_diverged(self, run: Run | None, log: Log) -> str:
+        event = log.diverged
+        if event is None:
+            return ""  # rank 0 speaks
+        saved = f"; the last good state is {run.saved()}" if run else ""
+        return (
+            f"the loss is not a finite number any more, at iteration {event['iteration']} on "
+            f"rank {event['rank']}: {event['origin']}; try a smaller --learning-rate than "
+            f"{event['learning_rate']:g}, or --warmup{saved}"
+        )

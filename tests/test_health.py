@@ -9,6 +9,7 @@ from launch import PROGRAMS, minidl, mpiexec
 
 from minidl import health
 from minidl.layers import Branches, Conv2d, ConvTranspose2d, ReLU, Sequential, Strips
+from minidl.run import read_log, read_settings
 
 
 def network():
@@ -66,7 +67,8 @@ def loss(output, target):
     global passes
     passes += 1
     value, dy = hep.loss(output, target)
-    return (float("nan") if MPI.COMM_WORLD.rank == 1 and passes == 3 else value), dy
+    last = MPI.COMM_WORLD.size - 1
+    return (float("nan") if MPI.COMM_WORLD.rank == min(1, last) and passes in WHEN else value), dy
 """
 
 
@@ -76,7 +78,7 @@ def loss(output, target):
      (5, ("--strategy", "hybrid", "--groups", 2))],
 )  # fmt: skip
 def test_the_rank_and_the_step_of_a_loss_that_is_no_number_are_named(tmp_path, ranks, flags):
-    (tmp_path / "diverging.py").write_text(DIVERGING)
+    (tmp_path / "diverging.py").write_text("WHEN = [3]\n" + DIVERGING)
     events = write_events(tmp_path / "events.h5", 60)
     how = ("--data", events, "--width", 4, "--batch-size", 2, "--out", "run")
     done = minidl("train", "diverging", *how, *flags, ranks=ranks, cwd=tmp_path)
@@ -84,6 +86,53 @@ def test_the_rank_and_the_step_of_a_loss_that_is_no_number_are_named(tmp_path, r
     assert done.stderr.count("minidl:") == 1
     assert "at iteration 3 on rank 1: all outputs are finite: it is the loss" in done.stderr
     assert "the last good state is run/checkpoint.h5, of iteration 0" in done.stderr
+
+
+STRATEGIES = pytest.mark.parametrize(
+    ("ranks", "flags"),
+    [(0, ()), (3, ()), (4, ("--strategy", "async", "--servers", 2)),
+     (5, ("--strategy", "hybrid", "--groups", 2))],
+    ids=["serial", "sync", "async", "hybrid"],
+)  # fmt: skip
+
+
+def diverge(place, when, ranks, *flags):
+    (place / "diverging.py").write_text(f"WHEN = {when}\n" + DIVERGING)
+    events = write_events(place / "events.h5", 60)
+    how = ("--data", events, "--width", 4, "--batch-size", 2, "--out", "run", "--iterations", 7)
+    often = ("--checkpoint-every", 2, "--on-divergence", "back", "--learning-rate", 0.01)
+    return minidl("train", "diverging", *how, *often, *flags, ranks=ranks, cwd=place)
+
+
+@STRATEGIES
+def test_a_run_that_diverges_goes_back_to_its_checkpoint_and_learns_more_slowly(
+    tmp_path, ranks, flags
+):
+    done = diverge(tmp_path, [3, 8], ranks, *flags)  # 3, 4 and 5 once more, 6, the first of these
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    said = " ".join(done.stdout.split())
+    assert "goes back to iteration 2, with --learning-rate 0.005: the loss is not" in said
+    assert "with --learning-rate 0.0025: the loss is not" in said
+    log = read_log(tmp_path / "run")
+    steps = [event["iteration"] for event in log if event["event"] == "iteration"]
+    groups = 1 if not flags else 2
+    assert sorted(steps) == sorted([*range(1, 8)] * groups)  # nothing is told twice
+    setbacks = [event["setback"] for event in log if event["event"] == "resume"]
+    for number, text in zip((3, 7), setbacks, strict=True):
+        assert f"at iteration {number}" in text
+    assert read_settings(tmp_path / "run")["learning_rate"] == 0.0025
+    again = minidl("replay", "run", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "went on after a setback, which cannot be replayed: the loss is not" in again.stderr
+
+
+def test_a_run_that_always_diverges_ends(tmp_path):
+    done = diverge(tmp_path, range(3, 1000), 2)
+    assert done.returncode == 2
+    assert done.stdout.count("goes back to") == 5
+    assert done.stderr.count("minidl:") == 1
+    assert "the loss is not a finite number any more, at iteration 3 on rank 1" in done.stderr
 
 
 HANGING = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import platform
 import signal
@@ -23,12 +24,13 @@ from ..parallel import abort
 from ..parallel.agreement import together
 from ..parallel.patience import PatientComm
 from ..progress import Progress
+from ..recovery import TIMES, go_back
 from ..run import Run
 from ..settings import Settings
 from ..snapshot import generators
 from ..tables import counted, virtually
 from ..threads import use_threads
-from ..train import Training
+from ..train import DivergedError, Training
 from ..virtual import Virtual
 from ..virtual_training import read_machine, train_on_virtual_ranks
 from ..watchdog import Watchdog
@@ -102,10 +104,8 @@ def train_command(
         if dry_run:
             rehearse(training, console if training.comm.rank == 0 else None)
         else:
-            measured = training.model.measured
-            asked.update({"measured": measured} if measured else {})
             folder = resume or out or Path("runs") / name
-            train(training, asked, folder, overwrite, trace, console)
+            train_in_spite_of_setbacks(training, asked, folder, overwrite, trace, console)
 
     if virtual.virtual_ranks is None:
         training = Training(PatientComm(comm), settings, module, state=state)
@@ -162,6 +162,26 @@ def warn_of_threads(threads: int, console: Console) -> None:
         console.print(f"warning: {warning}", style="yellow")
 
 
+def train_in_spite_of_setbacks(
+    training: Training,
+    asked: dict[str, Any],
+    folder: Path,
+    overwrite: bool,
+    trace: Path | None,
+    console: Console,
+) -> None:
+    """Train; where numbers stop being finite, start once more from the last checkpoint."""
+    for setbacks in itertools.count():
+        try:
+            train(training, asked, folder, overwrite, trace, console)
+        except DivergedError as error:
+            if training.settings.on_divergence == "stop" or setbacks == TIMES:
+                raise
+            training = go_back(training, folder, error)
+        else:
+            return
+
+
 def train(
     training: Training,
     asked: dict[str, Any],
@@ -172,6 +192,8 @@ def train(
 ) -> None:
     """Train, as one of the ranks; the first writes the run's folder and says how it goes."""
     comm, settings, roles, run = training.comm, training.settings, training.roles, None
+    measured = training.model.measured
+    asked = asked | settings.to_json() | ({"measured": measured} if measured else {})
     with together(comm):
         if comm.rank == 0:
             state = training.state
@@ -190,12 +212,20 @@ def train(
         parameters=sum(layer.parameters.size for layer in training.strategy.layers),
         samples=len(training.dataset),
         iterations=training.iterations,
+        **({"setback": training.setback} if training.setback else {}),
         momentum=settings.momentum_for(roles.groups),
         versions={
             "minidl": __version__, "numpy": np.__version__, "python": platform.python_version()
         },
         **training.place(),
     )  # fmt: skip
+    if training.setback and training.state:
+        console.print(
+            f"goes back to iteration {training.state.iterations[0]}, with --learning-rate "
+            f"{settings.learning_rate:g}: {training.setback}",
+            style="yellow",
+            markup=False,
+        )
     console.print(" ".join(plan(training)))
     with Progress(training.iterations, console) as progress:
         try:

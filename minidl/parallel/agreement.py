@@ -30,13 +30,13 @@ def together(comm: MPI.Intracomm) -> Iterator[None]:
         raise AgreedError(problem if comm.rank == failed else "") from None
 
 
-def from_first(comm: MPI.Intracomm, value: Any) -> Any:
-    """Give every rank the plain value that rank 0 has; what others pass is not looked at."""
-    text = json.dumps(value).encode() if comm.rank == 0 else b""
+def from_one(comm: MPI.Intracomm, value: Any, root: int = 0) -> Any:
+    """Give every rank the plain value that ``root`` has; what others pass is not looked at."""
+    text = json.dumps(value).encode() if comm.rank == root else b""
     length = np.array(len(text))
-    comm.Bcast(length, root=0)
-    message = np.frombuffer(text, np.uint8) if comm.rank == 0 else np.empty(length, np.uint8)
-    comm.Bcast(message, root=0)
+    comm.Bcast(length, root)
+    message = np.frombuffer(text, np.uint8) if comm.rank == root else np.empty(length, np.uint8)
+    comm.Bcast(message, root)
     return json.loads(message.tobytes())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,8 @@ class PastRun:
     iteration : int
         That the arrays are from.
     finished : bool
+    setbacks : list of str
+        After which the run went on by itself.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class PastRun:
     arrays: dict[str, np.ndarray]
     iteration: int
     finished: bool
+    setbacks: list[str] = field(default_factory=list)
 
     def setting(self, name: str) -> Any:
         """A setting's value; its default, if the run is from before it was introduced."""
@@ -116,7 +119,8 @@ def read_run(folder: Path) -> PastRun:
         raise UserError(f"{folder}: no update before its checkpoint; nothing to compare")
     finished = any(event.get("reason") == "finished" for event in events)
     updates = dict(sorted(updates.items()))
-    return PastRun(folder, settings, start, updates, arrays, iteration, finished)
+    setbacks = [event["setback"] for event in events if "setback" in event]
+    return PastRun(folder, settings, start, updates, arrays, iteration, finished, setbacks)
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], int]:

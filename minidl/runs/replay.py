@@ -158,6 +158,10 @@ def judge(result: Replay, run: PastRun, losses: Losses, samples: int) -> None:
 def open_rerun(run: PastRun, recorded: Record) -> Rerun:
     """Prepare a run's updates as its settings say; refuse what cannot lead to the same network."""
     folder, settings = run.folder, read_settings(run)
+    if run.setbacks:
+        raise UserError(
+            f"{folder}: went on after a setback, which cannot be replayed: {run.setbacks[0]}"
+        )
     roles = settings.roles(len(recorded.groups))
     if run.members != recorded.groups or recorded.groups != [*map(roles.group, range(roles.ranks))]:
         raise UserError(f"{folder}: its settings, log and record are of different groups of ranks")
