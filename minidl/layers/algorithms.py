@@ -21,7 +21,7 @@ AlgorithmName = Literal["auto", "im2col", "winograd2", "winograd4"]
 SECONDS_PER_OPERATION = 1 / 95e9  # of a matrix product
 SECONDS_PER_NUMBER = 2.5e-9  # that is spread or collected
 SECONDS_PER_WEIGHT = 7e-9  # that is prepared, once a batch
-LARGEST = 80 * 1024 * 1024  # bytes of prepared weights, of which there are three copies
+LARGEST = 256 * 1024 * 1024  # bytes of prepared weights, of which there are three copies
 
 
 def named(name: str, windows: Windows) -> Algorithm:

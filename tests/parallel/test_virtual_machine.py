@@ -11,6 +11,7 @@ from mpi4py import MPI
 from minidl.parallel import allreduce
 from minidl.parallel.virtual import CORI, Machine, VirtualCluster
 from minidl.parallel.virtual.machine import ALGORITHMS
+from minidl.parallel.written_out import WrittenOut
 
 NETWORKS = {
     "latency": st.sampled_from([1e-6, 0.25, 1.0]),
@@ -30,12 +31,15 @@ def ends(ranks, machine, add_up):
 
 
 @pytest.mark.parametrize("eager", [0, 10**9], ids=["sends wait", "sends do not wait"])
-@pytest.mark.parametrize("name", ["tree", "recursive_doubling", "ring"])
+@pytest.mark.parametrize("name", ["tree", "recursive_doubling", "ring", "rabenseifner"])
 @given(ranks=POWERS, part=st.integers(0, 20), **NETWORKS)
 def test_a_formula_is_what_its_messages_take(name, eager, ranks, part, latency, bandwidth):
     machine = Machine("any", math.inf, latency, bandwidth, eager, allreduce=name)
     vector = np.zeros(ranks * part)
-    written_out = ends(ranks, machine, lambda comm: getattr(allreduce, name)(comm, vector.copy()))
+    algorithm = allreduce.ALGORITHMS[name]
+    written_out = ends(
+        ranks, machine, lambda comm: WrittenOut(comm, algorithm).Allreduce(MPI.IN_PLACE, vector)
+    )
     called = ends(ranks, machine, lambda comm: comm.Allreduce(MPI.IN_PLACE, vector.copy()))
     assert called == [machine.collective_time("Allreduce", ranks, vector.nbytes)] * ranks
     assert max(written_out) == pytest.approx(called[0], rel=1e-12)

@@ -13,11 +13,11 @@ from minidl.layers import Conv2d, Flatten, Linear, ReLU, Sequential
 from minidl.losses import softmax_cross_entropy
 from minidl.objective import Objective
 from minidl.optim import Adam
-from minidl.parallel import allreduce, hybrid, sync
+from minidl.parallel import hybrid, sync
+from minidl.parallel.allreduce import ALGORITHMS
+from minidl.parallel.written_out import WrittenOut
 from minidl.roles import Roles
 from minidl.stopwatch import Stopwatch
-
-ALGORITHMS = ("tree", "recursive_doubling", "ring")
 
 
 def program(strategy, algorithm, comm):
@@ -33,7 +33,7 @@ def program(strategy, algorithm, comm):
     own = np.random.default_rng([2, comm.rank])
     roles = Roles(comm.size, 1, servers)
     if algorithm != "library":
-        comm = allreduce.WrittenOut(comm, getattr(allreduce, algorithm))
+        comm = WrittenOut(comm, ALGORITHMS[algorithm])
     trained = {"sync": sync, "hybrid": hybrid}[strategy].Strategy(
         comm,
         roles,
