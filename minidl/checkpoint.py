@@ -1,7 +1,8 @@
 """A run's whole state in one HDF5 file, written whole or not at all, and checked when it is read.
 
-Layout: attributes ``iteration`` (of the first group), ``iterations`` (one a group), ``seconds`` and
-``samples`` (as the log has them), ``asked`` (the run's model and settings, JSON), ``minidl``; and
+Layout: attributes ``iteration`` (of the first group), ``iterations`` (one a group), ``per_epoch``
+(how many are an epoch), ``seconds`` and ``samples`` (as the log has them), ``asked`` (the run's
+model and settings, JSON), ``minidl``; and
 
     layers/NN.NAME/parameters     flat; ``views``: names and shapes of the tensors in it
     layers/NN.NAME/optimizer/*    what the layer's optimiser remembers; ``updates`` made so far
@@ -54,6 +55,8 @@ class State:
     ----------
     iterations : list of int
         How many every group has made.
+    per_epoch : int
+        How many are an epoch, which depends on the number of workers.
     layers : dict of str to LayerState
         Numbered names, in forward order.
     statistics : dict of str to np.ndarray
@@ -69,6 +72,7 @@ class State:
     """
 
     iterations: list[int]
+    per_epoch: int
     layers: dict[str, LayerState]
     statistics: dict[str, np.ndarray]
     updates: np.ndarray
@@ -169,6 +173,7 @@ def _write(file: h5py.File, state: State) -> None:
     # damaged one for ever.
     file.attrs["minidl"] = np.bytes_(__version__)
     file.attrs["iteration"], file.attrs["iterations"] = state.iterations[0], state.iterations
+    file.attrs["per_epoch"] = state.per_epoch
     file.attrs["seconds"], file.attrs["samples"] = state.seconds, state.samples
     file.attrs["asked"] = np.bytes_(json.dumps(state.asked))
     for name, layer in state.layers.items():
@@ -207,6 +212,7 @@ def read(path: Path) -> State:
             raise TypeError("its updates or settings are none")
         return State(
             [int(count) for count in file.attrs["iterations"]],
+            int(file.attrs["per_epoch"]),
             {
                 name: LayerState(
                     numbers(path, group, "parameters")[:],

@@ -1,9 +1,11 @@
-"""Who is who: workers first, dealt to groups of equal size; the parameter servers last.
+"""Who is who: workers first, dealt to groups; the parameter servers last.
 
 ::
 
     ranks   0 1 2   3 4 5   6   7          2 groups of 3, 2 servers
             group 0 group 1 servers        roots are ranks 0 and 3
+
+Groups differ by one rank at most, and only where ranks have died.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ from minidl.errors import UserError
 class Roles:
     """The part that every rank plays.
 
+    Where groups cannot be equal in size, the first have one rank more.
+
     Raises
     ------
     UserError
-        If so many ranks cannot be dealt so.
+        If there are fewer workers than groups.
     """
 
     ranks: int
@@ -29,16 +33,21 @@ class Roles:
     servers: int
 
     def __post_init__(self) -> None:
-        if self.workers < self.groups or self.workers % self.groups:
-            raise UserError(
-                f"{self.ranks} ranks less {self.servers} parameter servers leave {self.workers} "
-                f"workers, which cannot be dealt to {self.groups} equal groups; start another "
-                "number of ranks, with mpiexec -n or --virtual-ranks, or change --groups or "
-                "--servers"
-            )
+        if self.workers < self.groups:
+            self._cannot_be_dealt()
+
+    def _cannot_be_dealt(self) -> None:
+        raise UserError(
+            f"{self.ranks} ranks less {self.servers} parameter servers leave {self.workers} "
+            f"workers, which cannot be dealt to {self.groups} equal groups; start another "
+            "number of ranks, with mpiexec -n or --virtual-ranks, or change --groups or "
+            "--servers"
+        )
 
     def check(self, sizes: Sequence[int]) -> None:
-        """Raise ``UserError`` unless layers of these sizes can be dealt to the servers."""
+        """Raise ``UserError`` unless groups are equal, and each server has one of these layers."""
+        if self.workers % self.groups:
+            self._cannot_be_dealt()
         if self.servers > len(sizes):
             raise UserError(
                 f"--servers {self.servers} for {len(sizes)} layers with parameters; a layer is "
@@ -52,12 +61,16 @@ class Roles:
 
     @property
     def group_size(self) -> int:
-        """Workers in a group."""
+        """Workers in a group, the smallest if they differ."""
         return self.workers // self.groups
 
     def group(self, rank: int) -> int:
         """Number of the rank's group, -1 for a server."""
-        return rank // self.group_size if rank < self.workers else -1
+        if rank >= self.workers:
+            return -1
+        size, larger = divmod(self.workers, self.groups)
+        in_larger = larger * (size + 1)
+        return rank // (size + 1) if rank < in_larger else larger + (rank - in_larger) // size
 
     def color(self, rank: int) -> int:
         """What to split a communicator by, to get the rank's group; MPI wants no negative one."""
@@ -65,11 +78,12 @@ class Roles:
 
     def members(self, group: int) -> range:
         """Ranks of the group."""
-        return range(group * self.group_size, (group + 1) * self.group_size)
+        return range(self.root(group), self.root(group + 1))
 
     def root(self, group: int) -> int:
         """The rank that speaks for the group."""
-        return group * self.group_size
+        size, larger = divmod(self.workers, self.groups)
+        return group * size + min(group, larger)
 
     def others(self, group: int) -> list[int]:
         """Number of every group but this one."""

@@ -14,17 +14,19 @@ import numpy as np
 from mpi4py import MPI
 
 from .checkpoint import LayerState, State, numbered
-from .data import Batches
 from .layers import Layer
 from .parallel.served import UPDATE
 from .record import collect
-from .settings import Settings
 
 EVERYWHERE = 0  # of a layer whose updates all ranks make, the state is the first's
 
 
 def gather(
-    comm: MPI.Intracomm, strategy: Any, make_optimizer: Any, iterations: Sequence[int]
+    comm: MPI.Intracomm,
+    strategy: Any,
+    make_optimizer: Any,
+    iterations: Sequence[int],
+    per_epoch: int,
 ) -> State | None:
     """Bring the state to rank 0; all ranks call.
 
@@ -37,6 +39,8 @@ def gather(
         Tells what an optimiser remembers.
     iterations : sequence of int
         How many every group has made.
+    per_epoch : int
+        How many are an epoch.
     """
     network, own = strategy.objective.network, optimizers(strategy)
     layers: dict[str, LayerState] = {}
@@ -66,6 +70,7 @@ def gather(
     statistics = {name: leaf.statistics.copy() for name, leaf in numbered(network.leaves())}
     return State(
         iterations=list(iterations),
+        per_epoch=per_epoch,
         layers=layers,
         statistics={name: values for name, values in statistics.items() if values.size},
         updates=np.concatenate(updates_made),
@@ -100,7 +105,7 @@ def restore(comm: MPI.Intracomm, strategy: Any, state: State) -> None:
             generator.bit_generator.state = values
 
 
-def places(state: State, samples: int, groups: int, per_epoch: int) -> list[int]:
+def places(state: State, groups: int, per_epoch: int) -> list[int]:
     """How many iterations every group has behind it, as groups and batches are now.
 
     Where these are others, all start where the last of the earlier groups was in the data.
@@ -108,16 +113,12 @@ def places(state: State, samples: int, groups: int, per_epoch: int) -> list[int]
     Parameters
     ----------
     state : State
-    samples, groups, per_epoch : int
-        Samples of the data set, groups, and iterations of an epoch, now.
+    groups, per_epoch : int
+        Groups, and iterations of an epoch, now.
     """
-    before = Settings.from_json(state.asked)
-    workers = before.roles(len(state.generators)).workers
-    each = before.batch_size * before.accumulate
-    earlier = Batches(samples, each, 0, workers, before.seed).per_epoch
-    if len(state.iterations) == groups and earlier == per_epoch:
+    if len(state.iterations) == groups and state.per_epoch == per_epoch:
         return list(state.iterations)
-    return [min(state.iterations) * per_epoch // earlier] * groups
+    return [min(state.iterations) * per_epoch // state.per_epoch] * groups
 
 
 def optimizers(strategy: Any) -> dict[int, Any]:

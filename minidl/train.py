@@ -121,9 +121,7 @@ class Training:
         with together(self.comm):
             checkpoint.fill(self.network, state, Path("the checkpoint"))
         snapshot.restore(self.comm, self.strategy, state)
-        self.done = snapshot.places(
-            state, len(self.dataset), self.roles.groups, self.batches.per_epoch
-        )
+        self.done = snapshot.places(state, self.roles.groups, self.batches.per_epoch)
         if self.done == state.iterations:
             self.meetings = list(state.meetings)
 
@@ -329,7 +327,13 @@ class Training:
         if not self.roles.servers:  # else all have just been given what the servers have
             health.check_alike(self.comm, self.strategy.layers)
         with self.stopwatch("write"):
-            state = snapshot.gather(self.comm, self.strategy, self.make_optimizer(), self.done)
+            state = snapshot.gather(
+                self.comm,
+                self.strategy,
+                self.make_optimizer(),
+                self.done,
+                self.batches.per_epoch,
+            )
             if run and state:
                 state.seconds, state.samples = self.stopwatch.now(), log.samples
                 state.asked, state.meetings = run.asked, list(self.meetings)

@@ -213,7 +213,7 @@ def test_a_layer_that_is_only_built_otherwise_than_its_base_is_taken_for_it():
 def test_layers_keep_their_numbers_where_names_are_not_enough():
     def state(*names):
         one = checkpoint.LayerState(np.zeros(1, np.float32), {"weight": (1,)}, {}, 0)
-        return checkpoint.State([1], dict.fromkeys(names, one), {}, np.zeros(0), [])
+        return checkpoint.State([1], 9, dict.fromkeys(names, one), {}, np.zeros(0), [])
 
     assert list(arrays.named_arrays(state("00.a", "01.b"))) == ["a.weight", "b.weight"]
     assert list(arrays.named_arrays(state("00.a", "01.a"))) == ["00.a.weight", "01.a.weight"]

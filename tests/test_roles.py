@@ -26,6 +26,21 @@ def test_workers_come_first_in_equal_groups_and_servers_last(roles):
     assert min(roles.color(rank) for rank in range(roles.ranks)) >= 0
 
 
+@given(st.integers(1, 9), st.integers(0, 3), st.data())
+def test_where_ranks_have_died_groups_differ_by_one_rank_at_most(workers, servers, data):
+    groups = data.draw(st.integers(1, workers))
+    roles = Roles(workers + servers, groups, servers)
+    members = [roles.members(group) for group in range(groups)]
+    assert [rank for group in members for rank in group] == [*range(workers)]
+    sizes = [len(group) for group in members]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] - sizes[-1] <= 1
+    for group in range(groups):
+        assert {roles.group(rank) for rank in members[group]} == {group}
+        assert roles.root(group) == members[group][0]
+    assert {roles.group(rank) for rank in range(workers, roles.ranks)} <= {-1}
+
+
 @given(layouts, st.lists(st.integers(1, 1000), min_size=6, max_size=14))
 def test_layers_are_dealt_to_all_servers_by_size(roles, sizes):
     if roles.servers == 0:
@@ -47,7 +62,7 @@ def test_one_server_a_layer():
 @pytest.mark.parametrize(("ranks", "groups", "servers"), [(4, 2, 1), (2, 2, 1), (3, 1, 3)])
 def test_ranks_that_cannot_be_dealt_are_refused(ranks, groups, servers):
     with pytest.raises(UserError, match="cannot be dealt"):
-        Roles(ranks, groups, servers)
+        Roles(ranks, groups, servers).check([1, 1, 1])
 
 
 def test_more_servers_than_layers_are_refused():

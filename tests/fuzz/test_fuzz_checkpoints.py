@@ -31,7 +31,7 @@ def state():
         for number in range(3)
     }
     random = json.dumps([generator.bit_generator.state])
-    return State([7], layers, {"03.norm": np.ones(4)}, np.zeros(2, UPDATE), [random], [[7]])
+    return State([7], 9, layers, {"03.norm": np.ones(4)}, np.zeros(2, UPDATE), [random], [[7]])
 
 
 def write_record(path):
