@@ -32,7 +32,7 @@ import numpy as np
 
 from . import __version__
 from .errors import UserError
-from .hdf5 import numbers, open_hdf5, readable
+from .hdf5 import numbers, open_hdf5, readable, write_hdf5
 from .layers import Layer
 
 KEPT = 3  # checkpoints: the newest, and the two before it in case that it is found damaged
@@ -140,13 +140,7 @@ def save(path: Path, state: State) -> None:
     """
     temporary = path.with_suffix(".part")
     try:
-        # The latest format has checksums of its structure too.
-        with h5py.File(temporary, "w", libver="latest") as file:
-            _write(file, state)
-            file.flush()
-        descriptor = os.open(temporary, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        write_hdf5(temporary, lambda file: _write(file, state))
         _make_room(path)
         os.replace(temporary, path)
     except BaseException as error:

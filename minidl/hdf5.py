@@ -1,8 +1,9 @@
-"""HDF5 files, read with suspicion: what is damaged, elsewhere or never written is one line."""
+"""HDF5 files, written whole, and read with suspicion: whatever is wrong with one is one line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,28 @@ DAMAGE = (
 # match, 258 bytes, in two bits); of what promises more, nearly all was never written.
 MOST_COMPRESSED = 2000
 LITTLE = 2**30  # bytes that do no harm, whatever they are
+
+
+def write_hdf5(path: Path, fill: Callable[[h5py.File], None]) -> None:
+    """Write an HDF5 file and sync it to the disk; ``fill`` puts its contents into it.
+
+    HDF5 makes it in memory, and Python writes it: HDF5 itself ends the interpreter with a
+    segmentation fault where a disk is full.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; part of it may be there then.
+    """
+    # The latest format has checksums of its structure too.
+    with h5py.File(path, "w", driver="core", backing_store=False, libver="latest") as file:
+        fill(file)
+        file.flush()
+        image = file.id.get_file_image()
+    with path.open("wb") as whole:
+        whole.write(image)
+        whole.flush()
+        os.fsync(whole.fileno())
 
 
 def open_hdf5(path: Path) -> h5py.File:

@@ -11,6 +11,7 @@ number a rank, -1 for a server), ``virtual`` (whether the seconds are those of a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 from mpi4py import MPI
 
 from .errors import UserError
-from .hdf5 import open_hdf5, readable
+from .hdf5 import open_hdf5, readable, write_hdf5
 from .stopwatch import ACTIVITIES
 
 
@@ -55,22 +56,25 @@ class Record:
         Raises
         ------
         UserError
-            If that is not possible.
+            If that is not possible. What was there before is still there then.
         """
+        temporary = path.with_suffix(".part")
         try:
-            # As for checkpoints: checksums of the structure, and texts of a fixed length.
-            with h5py.File(path, "w", libver="latest") as file:
-                file.attrs["layers"], file.attrs["groups"] = (
-                    np.array(self.layers, np.bytes_),
-                    self.groups,
-                )
-                file.attrs["activities"] = np.array(ACTIVITIES, np.bytes_)
-                file.attrs["virtual"], file.attrs["began"] = self.virtual, self.began
-                file["updates"], file["meetings"] = self.updates, np.array(self.meetings, np.int64)
-                for rank, spans in enumerate(self.spans):
-                    file[f"spans/{rank}"] = spans
+            write_hdf5(temporary, self._write)
+            os.replace(temporary, path)
         except OSError as error:
-            raise UserError(f"{path}: cannot write the record: {error}") from None
+            temporary.unlink(missing_ok=True)
+            raise UserError(f"{path}: cannot write the record: {error.strerror}") from None
+
+    def _write(self, file: h5py.File) -> None:
+        # As for checkpoints: texts of a fixed length.
+        file.attrs["layers"] = np.array(self.layers, np.bytes_)
+        file.attrs["activities"] = np.array(ACTIVITIES, np.bytes_)
+        file.attrs["groups"] = self.groups
+        file.attrs["virtual"], file.attrs["began"] = self.virtual, self.began
+        file["updates"], file["meetings"] = self.updates, np.array(self.meetings, np.int64)
+        for rank, spans in enumerate(self.spans):
+            file[f"spans/{rank}"] = spans
 
 
 def load(folder: Path) -> Record:
