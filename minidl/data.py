@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from .errors import UserError
-from .hdf5 import numbers, open_hdf5, readable
+from .hdf5 import bytes_now, numbers, open_hdf5, readable
 
 Samples = dict[str, np.ndarray]
 Prepare = Callable[[Samples, np.ndarray | None], tuple[np.ndarray, Any]]
@@ -49,6 +49,7 @@ class Dataset:
         self.paths, self.fields = [Path(path) for path in paths], tuple(fields)
         self.gaps = tuple(gaps)
         self.files = [open_hdf5(path) for path in self.paths]
+        self.lengths = [bytes_now(file) for file in self.files]
         counts = [
             self._check(path, file) for path, file in zip(self.paths, self.files, strict=True)
         ]
@@ -111,6 +112,8 @@ class Dataset:
             with readable(f"{self.paths[owner]}: cannot read {field!r}, sample {sample}"):
                 # One sample at a time: HDF5's lists of indices are slower than a loop.
                 out[place] = self.files[owner][field][sample]
+                if bytes_now(self.files[owner]) < self.lengths[owner]:
+                    raise OSError("the file has been cut off since it was opened")
         if out.dtype.kind == "f" and field not in self.gaps and not np.isfinite(out).all():
             bad = ~np.isfinite(out).reshape(len(out), -1).all(axis=1)
             path, sample = self.locate(int(indices[np.argmax(bad)]))
@@ -200,7 +203,7 @@ class Batches:
         full = self.batch_size * self.size
         return min(full, self.samples - iteration % self.per_epoch * full)
 
-    def count(self, iteration: int, ranks: range) -> int:
+    def count(self, iteration: int, ranks: Sequence[int]) -> int:
         """Samples that some of the ranks together have in batch ``iteration``."""
         each, more = divmod(self.total(iteration), self.size)
         return sum(each + (rank < more) for rank in ranks)
@@ -213,7 +216,7 @@ class Batches:
         return order
 
 
-def read_ahead(items: Iterator[Any], depth: int = 2) -> Iterator[Any]:
+def read_ahead(items: Iterator[Any], depth: int = 2) -> Generator[Any, None, None]:
     """Yield what ``items`` yields, computed by a background thread, at most ``depth`` ahead.
 
     An exception in the thread is raised where its item was awaited.
@@ -267,7 +270,7 @@ def prepared(
     prepare: Prepare,
     start: int,
     stop: int,
-) -> Iterator[tuple[np.ndarray, Any]]:
+) -> Generator[tuple[np.ndarray, Any], None, None]:
     """Read and prepare the batches ``start`` to ``stop``, as (x, target)."""
     for (whole,) in prepared_in_parts(dataset, batches, prepare, start, stop, 1):
         yield whole
@@ -280,7 +283,7 @@ def prepared_in_parts(
     start: int,
     stop: int,
     parts: int,
-) -> Iterator[list[tuple[np.ndarray, Any]]]:
+) -> Generator[list[tuple[np.ndarray, Any]], None, None]:
     """Read and prepare the batches ``start`` to ``stop``, each cut into so many even parts."""
     for iteration in range(start, stop):
         indices, chances = batches[iteration]

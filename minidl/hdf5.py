@@ -56,6 +56,11 @@ def open_hdf5(path: Path) -> h5py.File:
         raise UserError(f"{path}: {reason}; expected a whole HDF5 file ({error})") from None
 
 
+def bytes_now(file: h5py.File) -> int:
+    """Length of an open file: where some of it is gone, HDF5 reads zeros and says nothing."""
+    return os.fstat(file.id.get_vfd_handle()).st_size
+
+
 @contextmanager
 def readable(what: str) -> Iterator[None]:
     """Turn whatever a damaged file leads to into one line, which begins with ``what``."""

@@ -1,0 +1,145 @@
+"""The matrix of faults: ``make faults``.
+
+Every fault comes upon every kind of rank, in every phase of every strategy, at random moments. Of
+each trial is judged whether the run ended or went on as promised, and what is left of it. The
+report is ``report.md``, a row a cell; ``report.json`` has every trial. The status is 1 if a promise
+was broken; the folders of such trials are kept beside the report.
+
+::
+
+    python tests/faults/matrix.py --trials 20
+    python tests/faults/matrix.py --only "hybrid kill"
+    build/openmpi/bin/python tests/faults/matrix.py --ulfm
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+import conftest  # noqa: F401  (what Open MPI wants to be told)
+from events import write_events
+from promises import broken
+from report import Trial, report
+from trials import LAYOUTS, Cell, Rehearsal, attempt, rehearse
+
+AT_A_TIME = 2  # trials: the waiting of one is another's time to compute
+PHASES = ("start", "forward", "backward", "exchange", "update", "checkpoint", "end")
+# Of every fault the phases in which it makes a difference.
+KINDS = {
+    "kill": PHASES,
+    "raise": PHASES,
+    "hang": PHASES,
+    "sigterm": PHASES,
+    "loader": ("load",),
+    "nan": ("backward", "update"),
+    "flip": ("forward", "update"),
+    "disk": ("start", "checkpoint", "end"),
+}
+SURVIVED = ("kill",)  # the faults for which ULFM is meant
+
+
+def cells() -> Iterator[Cell]:
+    """All that can happen."""
+    for strategy, layout in LAYOUTS.items():
+        for kind, phases in KINDS.items():
+            for role in layout.roles:
+                for phase in phases:
+                    if happens(strategy, kind, role, phase):
+                        yield Cell(strategy, kind, role, phase)
+
+
+def happens(strategy: str, kind: str, role: str, phase: str) -> bool:
+    """Whether such a rank has such a phase, and such a fault means something there."""
+    if role == "server" and phase in ("load", "forward", "backward"):
+        return False
+    if strategy != "sync" and role != "server" and phase == "update":
+        return False
+    if kind == "flip":  # only copies that are made by the same updates can be compared
+        return strategy == "sync"
+    if kind == "disk":
+        return role == "first"  # which writes
+    if kind == "sigterm" and role != "first":  # ignored; once is enough
+        return phase == "exchange"
+    return True
+
+
+def main() -> int:
+    """Run the matrix; return the command's status."""
+    arguments = parse()
+    wanted = arguments.only.split()
+    chosen = [cell for cell in cells() if set(wanted) <= set(str(cell).split())]
+    if arguments.ulfm:
+        chosen = [cell for cell in chosen if cell.kind in SURVIVED]
+    if not chosen:
+        sys.exit(f"no such cells: --only {arguments.only!r}; expected words of {cells_words()}")
+    out = arguments.out.resolve()
+    shutil.rmtree(out / "trials", ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    events = write_events(out / "events.h5", 60)
+    rehearsals = {}
+    for strategy in dict.fromkeys(cell.strategy for cell in chosen):
+        folder = out / "trials" / strategy
+        folder.mkdir(parents=True)
+        rehearsals[strategy] = rehearse(strategy, events, folder)
+        shutil.rmtree(folder)
+
+    def run(job: tuple[int, Cell, int]) -> Trial:
+        place, cell, number = job
+        seed = [arguments.seed, place, number]
+        return one(cell, seed, rehearsals[cell.strategy], events, out, arguments.ulfm)
+
+    jobs = [(p, cell, n) for p, cell in enumerate(chosen) for n in range(arguments.trials)]
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    trials: list[Trial] = []
+    with ThreadPoolExecutor(AT_A_TIME) as pool, Progress(*columns) as progress:
+        for trial in progress.track(pool.map(run, jobs), len(jobs), description="trials"):
+            trials.append(trial)
+            for line in trial.broken:
+                progress.console.print(f"{trial.cell}: {line}", markup=False, soft_wrap=True)
+    (out / "report.md").write_text(report(trials, arguments.ulfm))
+    plain = [asdict(trial) for trial in trials]
+    (out / "report.json").write_text(json.dumps(plain, indent=1) + "\n")
+    bad = sum(bool(trial.broken) for trial in trials)
+    print(f"{len(trials)} trials, {bad} not as promised: {out / 'report.md'}")
+    return int(bad > 0)
+
+
+def one(
+    cell: Cell, seed: list[int], rehearsal: Rehearsal, events: Path, out: Path, ulfm: bool
+) -> Trial:
+    """Make a trial and judge it."""
+    folder = out / "trials" / "-".join([*str(cell).split(), str(seed[-1])])
+    folder.mkdir(parents=True)
+    outcome = attempt(cell, rehearsal, seed, events, folder, ulfm)
+    trial = Trial(cell, seed, outcome, broken(cell, outcome, ulfm))
+    if not trial.broken:
+        shutil.rmtree(folder)
+    return trial
+
+
+def cells_words() -> str:
+    return ", ".join(sorted({word for cell in cells() for word in str(cell).split()}))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=20, help="of every cell")
+    parser.add_argument("--only", default="", help="cells that have all of these words")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    parser.add_argument("--ulfm", action="store_true", help="killed ranks shall be outlived")
+    parser.add_argument("--out", type=Path, default=Path("build/faults"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""Faults that are caused: every rank ends, one message says why, what was saved is still good.
+
+The whole matrix is ``matrix.py``'s. Here is a sample of it; what can be tried in one process more
+simply, and signals, hangs and numbers that are none, have tests of their own elsewhere.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from events import write_events
+from launch import launcher, minidl
+
+from minidl import checkpoint
+
+sys.path.insert(0, str(Path(__file__).parent))
+from matrix import cells
+from promises import broken
+from report import Trial, report
+from trials import LAYOUTS, Cell, Outcome, attempt, rehearse, working_in
+
+SEED = 7
+
+
+def sample():
+    """A cell of each of some faults; of a killed rank in every strategy."""
+    generator = np.random.default_rng(SEED)
+    wanted = [(strategy, "kill") for strategy in LAYOUTS]
+    wanted += [("sync", "raise"), ("hybrid", "loader"), ("sync", "flip")]
+    for strategy, kind in wanted:
+        found = [c for c in cells() if (c.strategy, c.kind) == (strategy, kind)]
+        yield found[generator.integers(len(found))]
+    yield from (Cell("sync", "disk", "first", phase) for phase in ("checkpoint", "end"))
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory):
+    return write_events(tmp_path_factory.mktemp("data") / "events.h5", 60)
+
+
+@pytest.fixture(scope="module")
+def rehearsals(events, tmp_path_factory):
+    """Of every strategy, once."""
+    return {name: rehearse(name, events, tmp_path_factory.mktemp(name)) for name in LAYOUTS}
+
+
+@pytest.mark.parametrize("cell", list(sample()), ids=str)
+def test_a_run_ends_as_promised_and_goes_on_from_its_checkpoint(cell, events, rehearsals, tmp_path):
+    outcome = attempt(cell, rehearsals[cell.strategy], [SEED], events, tmp_path, ulfm=False)
+    assert broken(cell, outcome, ulfm=False) == []
+
+
+def test_every_rank_has_faults_in_all_its_phases():
+    kills = {(cell.strategy, cell.role, cell.phase) for cell in cells() if cell.kind == "kill"}
+    for strategy, layout in LAYOUTS.items():
+        for role in layout.roles:
+            phases = {phase for *whose, phase in kills if whose == [strategy, role]}
+            assert phases >= {"start", "exchange", "checkpoint", "end"}
+            assert ("update" in phases) == (role == "server" or strategy == "sync")
+            assert ("forward" in phases) == (role != "server")
+
+
+BAD = {
+    "hangs": {"status": None},
+    "did not come": {"struck": False},
+    "processes were left": {"left": 2},
+    "a traceback": {"traceback": True},
+    "is damaged": {"damaged": ["checkpoint.h5: the checkpoint is damaged"]},
+    "status 0, promised 2": {"status": 0},
+    "2 messages": {"said": ["minidl: run/x.h5: cannot write", "minidl: what?"]},
+    "promised minidl": {"said": ["minidl: what?"]},
+    "--resume: status 1": {"resumed": 1},
+    "otherwise than": {"equal": False},
+}
+
+
+@pytest.mark.parametrize("complaint", BAD)
+def test_every_broken_promise_is_noticed(complaint):
+    cell = Cell("sync", "disk", "first", "checkpoint")
+    good = {
+        "call": 1, "struck": True, "status": 2, "noticed": "minidl", "saved": 4, "resumed": 0,
+        "said": ["minidl: run/checkpoint.h5: cannot write the checkpoint: no space"], "equal": True,
+    }  # fmt: skip
+    assert broken(cell, Outcome(**good), ulfm=False) == []
+    outcome = Outcome(**(good | BAD[complaint]))
+    (found,) = broken(cell, outcome, ulfm=False)
+    assert complaint in found
+    assert found in report([Trial(cell, [1], outcome, [found])], ulfm=True)
+
+
+SHRINKING = """
+import os
+from minidl_models.hep import *
+from minidl_models import hep
+batches = 0
+
+def prepare(samples, chances):
+    global batches
+    batches += 1
+    if batches == 3:
+        os.truncate("events.h5", 60_000)
+    return hep.prepare(samples, chances)
+"""
+SMALL = ("--data", "events.h5", "--width", 4, "--batch-size", 2)
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_a_data_file_that_is_cut_off_while_it_is_read_is_named(tmp_path, ranks):
+    """HDF5 itself reads zeros where the rest of the file was."""
+    write_events(tmp_path / "events.h5", 60)
+    (tmp_path / "shrinking.py").write_text(SHRINKING)
+    done = minidl("train", "shrinking", *SMALL, "--out", "run", ranks=ranks, cwd=tmp_path)
+    assert_refused(done, "events.h5: cannot read 'data', sample")
+    assert "cut off" in done.stderr
+    assert checkpoint.read(tmp_path / "run" / "checkpoint.h5").iterations == [0]
+
+
+def humbly(folder, *words, ranks=0):
+    """Run minidl without root's right to write where nobody may."""
+    humble = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []
+    start = [launcher(), "-n", str(ranks)] if ranks else []
+    command = [*humble, *start, str(Path(sys.executable).with_name("minidl")), *map(str, words)]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def assert_refused(done, message):
+    """One clear line, and the status of what a user can put right."""
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("minidl:") == 1, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_a_folder_that_nobody_may_write_to_is_named_and_loses_nothing(tmp_path, ranks):
+    write_events(tmp_path / "events.h5", 60)
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    words = ("train", "hep", *SMALL, "--iterations", 3)
+    done = humbly(tmp_path, *words, "--out", "locked/run", ranks=ranks)
+    assert_refused(done, "locked/run: cannot write there")
+
+    assert humbly(tmp_path, *words, "--out", "run", ranks=ranks).returncode == 0
+    (tmp_path / "run").chmod(0o555)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    done = humbly(tmp_path, "train", "--resume", "run", "--iterations", 6, ranks=ranks)
+    (tmp_path / "run").chmod(0o755)
+    assert_refused(done, "run: cannot write there")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_ranks_without_an_mpi_say_so_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPI4PY_LIBMPI", "/nowhere/libmpi.so")
+    done = minidl("train", "hep", *SMALL, ranks=3, cwd=tmp_path)
+    assert_refused(done, "no MPI library can be loaded")
+
+
+def test_processes_that_are_left_behind_are_found(tmp_path):
+    process = subprocess.Popen(["sleep", "60"], cwd=tmp_path)
+    assert working_in(tmp_path) == [process.pid]
+    process.kill()
+    process.wait(timeout=10)
+    assert working_in(tmp_path) == []

@@ -1,0 +1,257 @@
+"""One trial: a run that a fault comes upon, what is left of it, and whether it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from launch import BOX, launcher, minidl
+
+from minidl import checkpoint
+from minidl.errors import UserError
+from minidl.run import read_log
+
+VICTIM = Path(__file__).with_name("victim.py")
+PATIENCE = 90  # seconds that a run may take, of which it should need five
+LINGERING = 5  # seconds that ranks may outlive mpiexec
+HOW = ("--width", 4, "--batch-size", 2, "--iterations", 12, "--checkpoint-every", 4)
+# What MPICH's mpiexec says where ranks did not end well.
+MPICH_BOX = re.compile(r"(?ms)^={70,}\n=   BAD TERMINATION.*\Z")
+SAID = re.compile(r"(?m)^(?:minidl: |rank \d+ failed).*$")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A strategy's ranks; of every role, one that has it."""
+
+    ranks: int
+    flags: tuple[object, ...]
+    roles: dict[str, int]
+
+
+LAYOUTS = {
+    "sync": Layout(3, (), {"first": 0, "another": 2}),
+    "async": Layout(
+        4, ("--strategy", "async", "--servers", 2), {"first": 0, "worker": 1, "server": 2}
+    ),
+    "hybrid": Layout(
+        6,
+        ("--strategy", "hybrid", "--groups", 2, "--servers", 2),
+        {"first": 0, "root": 2, "member": 3, "server": 4},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is tried, many times over."""
+
+    strategy: str
+    kind: str
+    role: str
+    phase: str
+
+    def __str__(self) -> str:
+        return f"{self.strategy} {self.kind} {self.role} {self.phase}"
+
+
+@dataclass
+class Rehearsal:
+    """A strategy's run without a fault: its end, and how often every rank was in every phase."""
+
+    state: checkpoint.State
+    calls: list[dict[str, int]]
+
+
+@dataclass
+class Outcome:
+    """What came of a trial."""
+
+    call: int  # of the phase, at which the fault was to strike
+    struck: bool = False
+    status: int | None = None  # None: it never ended
+    seconds: float = 0.0  # from the fault to the end of the last process
+    said: list[str] = field(default_factory=list)  # minidl's own lines of distress
+    noticed: str = "nobody"
+    traceback: bool = False
+    left: int = 0  # processes
+    finished: bool = False  # the run, in spite of it
+    saved: int = -1  # the newest checkpoint's iteration; -1: there is none
+    damaged: list[str] = field(default_factory=list)  # checkpoints, newer than that one
+    lost: int = 0  # updates that the log tells of and the checkpoint does not have
+    resumed: int | None = None  # the status of going on
+    resumed_said: str = ""
+    equal: bool | None = None  # to what would have been; None: nothing to compare
+    paused: float | None = (
+        None  # seconds from the fault to the next iteration of a run that goes on
+    )
+    repeated: int = 0  # iterations, by them
+
+
+def rehearse(strategy: str, events: Path, folder: Path) -> Rehearsal:
+    """Run to the end without a fault."""
+    layout = LAYOUTS[strategy]
+    status, _, printed = run_victim(layout, {"kind": "none"}, events, folder)
+    if status != 0:
+        raise RuntimeError(f"{strategy} does not even run without a fault: {printed}")
+    calls = [json.loads((folder / f"calls.{n}.json").read_text()) for n in range(layout.ranks)]
+    return Rehearsal(checkpoint.read(folder / "run" / "checkpoint.h5"), calls)
+
+
+def attempt(
+    cell: Cell, rehearsal: Rehearsal, seed: list[int], events: Path, folder: Path, ulfm: bool
+) -> Outcome:
+    """Make one trial in an empty folder, at a moment that the seed decides.
+
+    Parameters
+    ----------
+    ulfm : bool
+        Start ranks so that the others may outlive one: Open MPI only.
+    """
+    layout = LAYOUTS[cell.strategy]
+    rank = layout.roles[cell.role]
+    generator = np.random.default_rng(seed)
+    outcome = Outcome(call=int(generator.integers(1, rehearsal.calls[rank][cell.phase] + 1)))
+    fault = {"rank": rank, "phase": cell.phase, "kind": cell.kind, "call": outcome.call}
+    outcome.status, ended, printed = run_victim(layout, fault, events, folder, ulfm)
+    outcome.left = end_all_in(folder)
+    noted: dict[str, Any] = {}
+    if (folder / "fault.json").exists():
+        noted = json.loads((folder / "fault.json").read_text())
+        outcome.struck, outcome.seconds = True, ended - noted["time"]
+        for path in noted["shared"]:
+            Path(path).unlink(missing_ok=True)
+    listen(outcome, printed)
+    look(outcome, folder / "run", noted.get("seconds", 0.0))
+    go_on(outcome, layout, rehearsal, folder, exact=cell.strategy == "sync")
+    return outcome
+
+
+def run_victim(
+    layout: Layout, fault: dict[str, Any], events: Path, folder: Path, ulfm: bool = False
+) -> tuple[int | None, float, str]:
+    """Start the ranks; return mpiexec's status, when it ended, and what was printed."""
+    watchdog = ("--watchdog", 3) if fault["kind"] == "hang" else ()
+    command = [
+        launcher(), *(("--with-ft", "ulfm") if ulfm else ()), "-n", layout.ranks,
+        sys.executable, VICTIM, json.dumps(fault),
+        "train", "hep", "--data", events, *HOW, *watchdog, *layout.flags, "--out", "run",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        [*map(str, command)],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        printed, _ = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        end_all_in(folder)
+        return None, time.time(), process.communicate()[0]
+    return process.returncode, time.time(), printed
+
+
+def end_all_in(folder: Path) -> int:
+    """Kill the processes that work in a folder and do not end by themselves; count them."""
+    patience = time.monotonic() + LINGERING
+    while (found := working_in(folder)) and time.monotonic() < patience:
+        time.sleep(0.05)
+    for number in found:
+        try:
+            os.kill(number, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return len(found)
+
+
+def working_in(folder: Path) -> list[int]:
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if link.readlink() == folder:
+                found.append(int(link.parent.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def listen(outcome: Outcome, printed: str) -> None:
+    """Who noticed, and what they said."""
+    printed = printed.replace("\0", "")
+    own = MPICH_BOX.sub("", BOX.sub("", printed))
+    outcome.said, outcome.traceback = SAID.findall(own), "Traceback" in own
+    if outcome.said:
+        speaker = re.search(r"rank \d+ (?=failed|has made)", outcome.said[0])
+        outcome.noticed = speaker[0].strip() if speaker else "minidl"
+    elif own != printed:
+        outcome.noticed = "mpiexec"
+
+
+def look(outcome: Outcome, run: Path, struck: float) -> None:
+    """What is left of a run; ``struck`` is the second at which the fault did."""
+    try:
+        log = read_log(run)
+    except UserError:
+        return
+    outcome.finished = bool(log) and log[-1].get("reason") == "finished"
+    iterations = [event for event in log if event["event"] == "iteration"]
+    after = [event["seconds"] for event in iterations if event["seconds"] > struck]
+    if any(event["event"] == "lost" for event in log) and after:
+        outcome.paused = min(after) - struck
+    made = [(event["group"], event["iteration"]) for event in iterations]
+    outcome.repeated = len(made) - len(set(made))
+    try:
+        state, _, outcome.damaged = checkpoint.newest(run / "checkpoint.h5")
+    except UserError:
+        outcome.lost = len(set(made))
+        return
+    outcome.damaged += [
+        f"{name} is not finite"
+        for name, layer in state.layers.items()
+        if not np.isfinite(layer.parameters).all()
+    ]
+    outcome.saved = state.iterations[0]
+    behind = dict(enumerate(state.iterations))
+    outcome.lost = sum(iteration > behind.get(group, 0) for group, iteration in set(made))
+
+
+def go_on(
+    outcome: Outcome, layout: Layout, rehearsal: Rehearsal, folder: Path, exact: bool
+) -> None:
+    """Resume the run, and compare its end with what would have been.
+
+    That is the rehearsal's if it is ``exact``, else what its own record of updates leads to.
+    """
+    done = minidl("train", "--resume", "run", ranks=layout.ranks, cwd=folder, timeout=PATIENCE)
+    outcome.resumed = done.returncode
+    outcome.resumed_said = " ".join(SAID.findall(done.stderr)) or done.stderr[-200:]
+    if done.returncode and "the run is finished" not in done.stderr:
+        return
+    if exact:
+        state = checkpoint.read(folder / "run" / "checkpoint.h5")
+        outcome.equal = alike(state, rehearsal.state)
+    elif (folder / "run" / "record.h5").exists():
+        done = minidl("replay", "run", cwd=folder, timeout=PATIENCE)
+        outcome.equal = done.returncode == 0 and "to the bit" in done.stdout
+
+
+def alike(state: checkpoint.State, other: checkpoint.State) -> bool:
+    """Whether two states have the same numbers in all layers and optimisers, and come as far."""
+    same = state.iterations == other.iterations and state.layers.keys() == other.layers.keys()
+    for name, layer in state.layers.items() if same else ():
+        twin = other.layers[name]
+        pairs = [(layer.parameters, twin.parameters)]
+        pairs += [(layer.optimizer[part], twin.optimizer[part]) for part in twin.optimizer]
+        same &= all(np.array_equal(ours, theirs) for ours, theirs in pairs)
+    return same
