@@ -60,11 +60,11 @@ from typing import Any
 
 import numpy as np
 
-from .data import Dataset
+from .data import Dataset, Samples
 from .errors import UserError
+from .layers import Layer
 from .layers.layer import Shape
-
-REQUIRED = ("FIELDS", "network", "loss", "prepare", "shape")
+from .model_check import FUNCTIONS, check_input, check_module, checked
 
 
 def installed() -> list[str]:
@@ -78,7 +78,7 @@ def load(name: str) -> ModuleType:
     Raises
     ------
     UserError
-        If there is none, it cannot be imported, or it lacks a required part.
+        If there is none, it cannot be imported, or it is not as this page says.
     """
     known = {entry.name: entry.value for entry in entry_points(group="minidl.models")}
     path = known.get(name, name)
@@ -86,21 +86,18 @@ def load(name: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
+        if not all(part.isidentifier() for part in path.split(".")):
+            raise ModuleNotFoundError(name=path)
         module = importlib.import_module(path)
-    except (ModuleNotFoundError, ValueError, TypeError) as error:
-        missing = getattr(error, "name", None) or name
+    except ModuleNotFoundError as error:
+        missing = str(error.name)
         if path == missing or path.startswith(f"{missing}."):
             raise UserError(
                 f"no model {name!r}: expected one of {', '.join(known)} or the import path of a "
                 "module, such as my_model for my_model.py in this folder"
             ) from None
         raise UserError(f"model {name!r} needs {missing!r}, which is not installed") from None
-    lacking = [part for part in REQUIRED if not hasattr(module, part)]
-    if lacking:
-        raise UserError(
-            f"model {name!r} ({module.__file__}) lacks {', '.join(lacking)}; "
-            "a model is a module with " + ", ".join(REQUIRED) + " (see minidl/model.py)"
-        )
+    check_module(name, module)
     return module
 
 
@@ -108,7 +105,8 @@ class Model:
     """A model whose options are chosen.
 
     It has what the module has; but its functions are given those options, and what was measured,
-    that they name as keywords.
+    that they name as keywords, and what they return is looked at: ``UserError`` says in which of
+    them something is not as this page says.
 
     Parameters
     ----------
@@ -127,6 +125,7 @@ class Model:
         self.module = module
         self.options = dict(getattr(module, "OPTIONS", {}))
         self.measured: dict[str, Any] = {}
+        self._network: Layer | None = None  # the last that was built, which x has to fit
         for name, value in (options or {}).items():
             if name not in self.options:
                 known = ", ".join(f"--{other}" for other in self.options) or "none"
@@ -142,11 +141,24 @@ class Model:
     def __getattr__(self, name: str) -> Any:
         """What the module has."""
         value = getattr(self.module, name)
-        if not inspect.isfunction(value):
+        if name not in FUNCTIONS:
             return value
         keywords = inspect.signature(value).parameters
         chosen = self.options | self.measured
-        return partial(value, **{key: chosen[key] for key in chosen if key in keywords})
+        given = {key: chosen[key] for key in chosen if key in keywords}
+        return checked(self.module.__name__, name, partial(value, **given))
+
+    def network(self, *arguments: Any, **keywords: Any) -> Layer:
+        """Build the network; what ``prepare`` returns has to fit the last one that was built."""
+        self._network = self.__getattr__("network")(*arguments, **keywords)
+        return self._network
+
+    def prepare(self, samples: Samples, chances: np.ndarray | None) -> tuple[np.ndarray, Any]:
+        """Turn arrays as they are in the files into what the network and the loss take."""
+        x, target = self.__getattr__("prepare")(samples, chances)
+        if self._network is not None:
+            check_input(self.module.__name__, self._network, x)
+        return x, target
 
     def open(self, paths: Sequence[Path]) -> Dataset:
         """Open files as a data set of this model."""

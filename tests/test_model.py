@@ -19,10 +19,12 @@ OPTIONS = {"kind": "plain", "share": 1.0, "count": 3}
 def module(**parts):
     """As a file of a user's, with one function that says what it is given."""
 
-    def shape(dataset, *, kind="own", share=0.0):
-        return dataset, kind, share
+    def random_target(output, generator, *, kind="own", share=0.0):
+        return output, kind, share
 
-    return SimpleNamespace(__name__="mine", FIELDS=("data", "{kind}"), shape=shape, **parts)
+    return SimpleNamespace(
+        __name__="mine", FIELDS=("data", "{kind}"), random_target=random_target, **parts
+    )
 
 
 def test_the_models_that_are_installed_are_found():
@@ -41,7 +43,7 @@ def test_options_are_the_module_s_unless_chosen():
 def test_a_module_may_have_no_options():
     plain = Model(module())
     assert plain.options == {}
-    assert plain.shape("data") == ("data", "own", 0.0)
+    assert plain.random_target("data", None) == ("data", "own", 0.0)
 
 
 @given(share=st.floats(allow_nan=False), count=st.integers(), kind=st.text())
@@ -69,23 +71,23 @@ def test_a_value_of_another_type_is_refused(name, value):
 
 def test_functions_are_given_the_options_that_they_name_and_no_others():
     chosen = Model(module(OPTIONS=OPTIONS), {"kind": "odd", "count": 9})
-    assert chosen.shape("data") == ("data", "odd", 1.0)
+    assert chosen.random_target("data", None) == ("data", "odd", 1.0)
 
 
 def test_functions_are_given_what_was_measured_too():
-    def prepare(samples, *, kind, mean):
-        return samples, kind, mean
+    def report(figures, *, kind, mean):
+        return figures, kind, mean
 
     def measure(dataset, tell):
         tell(f"measuring {dataset}")
         return {"mean": [1.5]}
 
     said = []
-    chosen = Model(module(OPTIONS=OPTIONS, prepare=prepare, measure=measure))
+    chosen = Model(module(OPTIONS=OPTIONS, report=report, measure=measure))
     chosen.measure_on("data", said.append)
     assert said == ["measuring data"]
-    assert chosen.prepare("x") == ("x", "plain", [1.5])
-    assert chosen.shape("data") == ("data", "plain", 1.0)
+    assert chosen.report("x") == ("x", "plain", [1.5])
+    assert chosen.random_target("data", None) == ("data", "plain", 1.0)
 
 
 def test_a_model_without_a_measure_measures_nothing():
@@ -115,10 +117,10 @@ def test_files_are_opened_with_the_array_that_an_option_names(tmp_path):
 
 def test_figures_are_the_loss_its_terms_and_the_metrics():
     def plain(output, target):
-        return output - target, None
+        return output - target, output
 
     def summed(output, target, *, share):
-        return Sum({"one": output * share, "two": target}), None
+        return Sum({"one": output * share, "two": target}), output
 
     def metrics(output, target):
         return {"accuracy": 0.5}

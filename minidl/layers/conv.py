@@ -128,6 +128,7 @@ class Conv2d(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """(H, W, C) -> (H', W', K)."""
+        self._expect_shape(shape, "H", "W", self.weight.shape[2])
         return (*self.windows.count(*shape[:2]), len(self.bias))
 
     def flops(self, shape: Shape) -> int:

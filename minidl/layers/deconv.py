@@ -111,6 +111,7 @@ class ConvTranspose2d(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """(H, W, C) -> (H', W', K)."""
+        self._expect_shape(shape, "H", "W", self.weight.shape[3])
         sizes = zip(
             shape,
             self.windows.kernel,

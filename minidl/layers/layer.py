@@ -72,7 +72,13 @@ class Layer:
         raise NotImplementedError
 
     def output_shape(self, shape: Shape) -> Any:
-        """Shape of one sample's output for one sample's input of ``shape``, without the batch."""
+        """Shape of one sample's output for one sample's input of ``shape``, without the batch.
+
+        Raises
+        ------
+        ValueError
+            If the layer takes no such input.
+        """
         return shape
 
     def flops(self, shape: Shape) -> int:
@@ -119,6 +125,13 @@ class Layer:
         if flat is None or flat.size < size or flat.dtype != dtype:
             flat = self._buffers[name] = np.empty(size, dtype)
         return flat[:size].reshape(shape)
+
+    def _expect_shape(self, shape: Shape, *expected: int | str) -> None:
+        """Raise ``ValueError`` unless one sample's shape has these numbers; a letter is any."""
+        pairs = zip(shape, expected, strict=False)
+        if len(shape) != len(expected) or any(n != e for n, e in pairs if isinstance(e, int)):
+            wanted = ", ".join(map(str, expected))
+            raise ValueError(f"{self.name}: expected samples of shape ({wanted}), got {shape}")
 
     def _expect_images(self, x: np.ndarray, channels: int, dtype: np.dtype) -> None:
         """Raise ``ValueError`` unless ``x`` is a batch of such images."""

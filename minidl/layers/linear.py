@@ -69,6 +69,7 @@ class Linear(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """(C,) -> (K,)."""
+        self._expect_shape(shape, len(self.weight))
         return self.bias.shape
 
     def flops(self, shape: Shape) -> int:
