@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 
-from trials import LAYOUTS, Cell, Outcome
+from trials import ITERATIONS, LAYOUTS, Cell, Outcome
 
 # Of every fault: the status of mpiexec, if it is decided, and what minidl says.
 ENDINGS: dict[str, tuple[int | None, str]] = {
@@ -17,7 +18,9 @@ ENDINGS: dict[str, tuple[int | None, str]] = {
     "flip": (2, r"minidl: \S+ is not the same on all ranks"),
     "disk": (2, r"minidl: \S+: cannot write"),
 }
-SOONEST = {"hang": 3.0}  # seconds: what the watchdog allows
+# Moments of a phase after which a run may be over before it can heed a signal: as the last of its
+# checkpoints is written, as it ends, and in every other phase of the last iterations.
+LATE = {"start": 1.0, "checkpoint": 0.6, "end": 0.0}
 LONGEST = 30.0  # seconds from a fault to the end of all, on a machine with other things to do
 
 
@@ -37,18 +40,17 @@ def broken(cell: Cell, outcome: Outcome, ulfm: bool) -> list[str]:
     if outcome.damaged:
         found.append(f"the newest checkpoint is damaged: {outcome.damaged}")
     if ulfm:
-        found += death_not_outlived(outcome)
-    elif not (outcome.finished and may_finish(cell)):
+        found += death_not_outlived(cell, outcome)
+    elif not (outcome.finished and may_finish(cell, outcome)):
         found += ends_badly(cell, outcome)
     return found + goes_on_badly(outcome)
 
 
-def may_finish(cell: Cell) -> bool:
-    """Whether the run may go on as if nothing was.
-
-    A signal is for rank 0 to hear, and comes too late in the last iteration.
-    """
-    return cell.kind == "sigterm" and (cell.role != "first" or cell.phase != "start")
+def may_finish(cell: Cell, outcome: Outcome) -> bool:
+    """Whether the run may go on as if nothing was: a signal is for rank 0 to hear, in time."""
+    return cell.kind == "sigterm" and (
+        cell.role != "first" or outcome.moment > LATE.get(cell.phase, 1 - 2 / ITERATIONS)
+    )
 
 
 def ends_badly(cell: Cell, outcome: Outcome) -> list[str]:
@@ -69,21 +71,24 @@ def ends_badly(cell: Cell, outcome: Outcome) -> list[str]:
     return found
 
 
-def death_not_outlived(outcome: Outcome) -> list[str]:
-    """Those who are left have gone on, to the end."""
+def death_not_outlived(cell: Cell, outcome: Outcome) -> list[str]:
+    """Those who are left have said whom they lost, and gone on to the end."""
     if not outcome.finished:
-        return ["the run did not survive"]
-    return []
+        return [f"the run did not survive: {outcome.said}"]
+    found = []
+    lost = f"lost rank {LAYOUTS[cell.strategy].roles[cell.role]}"
+    if not any(lost in line for line in outcome.said):
+        found.append(f"said {outcome.said}, promised {lost!r}")
+    if outcome.loss is None or not math.isfinite(outcome.loss):
+        found.append(f"the last loss is {outcome.loss}")
+    return found
 
 
 def goes_on_badly(outcome: Outcome) -> list[str]:
     """A run goes on from its last checkpoint, and ends as it would have ended."""
     found = []
-    nothing_saved = outcome.saved < 0
-    expected = nothing_saved or outcome.saved == 12
-    if outcome.resumed == 0 and nothing_saved:
-        found.append("resumed without a checkpoint")
-    if outcome.resumed not in ((2,) if expected else (0,)):
+    refused = outcome.saved in (-1, ITERATIONS)  # nothing to go on from, nothing left to do
+    if outcome.resumed != (2 if refused else 0):
         found.append(f"--resume: status {outcome.resumed}: {outcome.resumed_said}")
     if outcome.equal is False:
         found.append("ends otherwise than without the fault")

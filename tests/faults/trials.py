@@ -23,10 +23,11 @@ from minidl.run import read_log
 VICTIM = Path(__file__).with_name("victim.py")
 PATIENCE = 90  # seconds that a run may take, of which it should need five
 LINGERING = 5  # seconds that ranks may outlive mpiexec
-HOW = ("--width", 4, "--batch-size", 2, "--iterations", 12, "--checkpoint-every", 4)
+ITERATIONS = 12
+HOW = ("--width", 4, "--batch-size", 2, "--iterations", ITERATIONS, "--checkpoint-every", 4)
 # What MPICH's mpiexec says where ranks did not end well.
 MPICH_BOX = re.compile(r"(?ms)^={70,}\n=   BAD TERMINATION.*\Z")
-SAID = re.compile(r"(?m)^(?:minidl: |rank \d+ failed).*$")
+SAID = re.compile(r"(?m)^(?:minidl: |rank \d+ failed|lost rank ).*$")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Rehearsal:
 class Outcome:
     """What came of a trial."""
 
-    call: int  # of the phase, at which the fault was to strike
+    call: int  # of the phase's functions, at which the fault was to strike
+    moment: float = 0.0  # 1 is the phase's last call
     struck: bool = False
     status: int | None = None  # None: it never ended
     seconds: float = 0.0  # from the fault to the end of the last process
@@ -85,6 +87,7 @@ class Outcome:
     traceback: bool = False
     left: int = 0  # processes
     finished: bool = False  # the run, in spite of it
+    loss: float | None = None  # the last in the log
     saved: int = -1  # the newest checkpoint's iteration; -1: there is none
     damaged: list[str] = field(default_factory=list)  # checkpoints, newer than that one
     lost: int = 0  # updates that the log tells of and the checkpoint does not have
@@ -120,7 +123,9 @@ def attempt(
     layout = LAYOUTS[cell.strategy]
     rank = layout.roles[cell.role]
     generator = np.random.default_rng(seed)
-    outcome = Outcome(call=int(generator.integers(1, rehearsal.calls[rank][cell.phase] + 1)))
+    calls = rehearsal.calls[rank][cell.phase]
+    call = int(generator.integers(1, calls + 1))
+    outcome = Outcome(call, call / calls)
     fault = {"rank": rank, "phase": cell.phase, "kind": cell.kind, "call": outcome.call}
     outcome.status, ended, printed = run_victim(layout, fault, events, folder, ulfm)
     outcome.left = end_all_in(folder)
@@ -132,7 +137,10 @@ def attempt(
             Path(path).unlink(missing_ok=True)
     listen(outcome, printed)
     look(outcome, folder / "run", noted.get("seconds", 0.0))
-    go_on(outcome, layout, rehearsal, folder, exact=cell.strategy == "sync")
+    go_on(outcome, layout, folder)
+    # What fewer ranks go on with is another result.
+    if outcome.saved >= 0 and not ulfm and outcome.resumed in (0, 2):
+        compare(outcome, rehearsal, folder, exact=cell.strategy == "sync")
     return outcome
 
 
@@ -209,6 +217,7 @@ def look(outcome: Outcome, run: Path, struck: float) -> None:
     after = [event["seconds"] for event in iterations if event["seconds"] > struck]
     if any(event["event"] == "lost" for event in log) and after:
         outcome.paused = min(after) - struck
+    outcome.loss = iterations[-1]["loss"] if iterations else None
     made = [(event["group"], event["iteration"]) for event in iterations]
     outcome.repeated = len(made) - len(set(made))
     try:
@@ -226,18 +235,19 @@ def look(outcome: Outcome, run: Path, struck: float) -> None:
     outcome.lost = sum(iteration > behind.get(group, 0) for group, iteration in set(made))
 
 
-def go_on(
-    outcome: Outcome, layout: Layout, rehearsal: Rehearsal, folder: Path, exact: bool
-) -> None:
-    """Resume the run, and compare its end with what would have been.
+def go_on(outcome: Outcome, layout: Layout, folder: Path) -> None:
+    """Resume the run."""
+    words = ("train", "--resume", "run", "--watchdog", 600)
+    done = minidl(*words, ranks=layout.ranks, cwd=folder, timeout=PATIENCE)
+    outcome.resumed = done.returncode
+    outcome.resumed_said = " ".join(SAID.findall(done.stderr)) or done.stderr[-200:]
+
+
+def compare(outcome: Outcome, rehearsal: Rehearsal, folder: Path, exact: bool) -> None:
+    """Compare the end of a run with what would have been without a fault.
 
     That is the rehearsal's if it is ``exact``, else what its own record of updates leads to.
     """
-    done = minidl("train", "--resume", "run", ranks=layout.ranks, cwd=folder, timeout=PATIENCE)
-    outcome.resumed = done.returncode
-    outcome.resumed_said = " ".join(SAID.findall(done.stderr)) or done.stderr[-200:]
-    if done.returncode and "the run is finished" not in done.stderr:
-        return
     if exact:
         state = checkpoint.read(folder / "run" / "checkpoint.h5")
         outcome.equal = alike(state, rehearsal.state)
