@@ -39,7 +39,8 @@ def write_hdf5(path: Path, fill: Callable[[h5py.File], None]) -> None:
         fill(file)
         file.flush()
         image = file.id.get_file_image()
-    with path.open("wb") as whole:
+    path.unlink(missing_ok=True)  # it may be a link, which is not followed
+    with path.open("xb") as whole:
         whole.write(image)
         whole.flush()
         os.fsync(whole.fileno())

@@ -101,6 +101,9 @@ def load(name: str) -> ModuleType:
     return module
 
 
+MOST = 2**16  # pixels along a side of an image, or channels
+
+
 class Model:
     """A model whose options are chosen.
 
@@ -150,6 +153,8 @@ class Model:
 
     def network(self, *arguments: Any, **keywords: Any) -> Layer:
         """Build the network; what ``prepare`` returns has to fit the last one that was built."""
+        if keywords.get("width", 1) < 1:
+            raise UserError(f"--width must be at least 1, got {keywords['width']}")
         self._network = self.__getattr__("network")(*arguments, **keywords)
         return self._network
 
@@ -178,7 +183,16 @@ class Model:
 
 
 def shape_for(module: Any, size: int | None, channels: int | None, small: bool = False) -> Shape:
-    """(H, W, C) as asked for, or as the model is meant for."""
+    """(H, W, C) as asked for, or as the model is meant for.
+
+    Raises
+    ------
+    UserError
+        If images cannot have that size, or so many channels.
+    """
+    for flag, value in (("--size", size), ("--channels", channels)):
+        if value is not None and not 1 <= value <= MOST:
+            raise UserError(f"{flag} must be from 1 to {MOST}, got {str(value)[:20]}")
     name, usual = ("SMALL_SHAPE", (16, 16, 3)) if small else ("SHAPE", (224, 224, 3))
     height, width, own = getattr(module, name, usual)
     return size or height, size or width, channels or own

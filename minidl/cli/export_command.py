@@ -12,11 +12,12 @@ from .. import __version__, checkpoint
 from ..checkpoint import State
 from ..errors import UserError
 from ..export import arrays
+from ..files import write_whole
 from ..layers import Layer
 from ..layers.layer import Shape
 from ..model import Model
 from ..run import read_settings
-from ..runs.trained import model_of, network_of
+from ..runs.trained import model_of, network_of, state_of
 
 Format = Literal["npz", "safetensors", "onnx"]
 
@@ -44,13 +45,13 @@ def export_run(
     check_place(out, overwrite)
     if form != "npz" and find_spec(form) is None:
         raise UserError(f"--to {form} needs the package {form}: pip install 'minidl[export]'")
-    state = checkpoint.read(folder / "checkpoint.h5")
+    state, path = state_of(folder)
     chosen = model_of(folder, settings)
     metadata = describe(settings, chosen, state)
     if form == "onnx":
         shape = shape_of_images(chosen, settings, data)
         network = network_of(chosen, settings, shape)
-        checkpoint.fill(network, state, folder / "checkpoint.h5")
+        checkpoint.fill(network, state, path)
         contents = onnx_file(network, shape, metadata)
     else:
         metadata["layout"] = arrays.LAYOUT
@@ -115,13 +116,7 @@ def check_place(path: Path, overwrite: bool) -> None:
 
 def write(path: Path, contents: bytes) -> None:
     """Write a file whole or not at all."""
-    temporary = path.with_name(f"{path.name}.part")
     try:
-        try:
-            temporary.write_bytes(contents)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_whole(path, contents)
     except OSError as error:
         raise UserError(f"{path}: cannot write: {error}") from None

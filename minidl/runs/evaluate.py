@@ -12,11 +12,12 @@ from rich.console import Console
 from .. import checkpoint
 from ..data import Batches, Dataset, prepared, read_ahead
 from ..errors import UserError
+from ..files import write_whole
 from ..layers import Layer
 from ..model import Model
 from ..run import read_settings
 from ..threads import use_threads
-from .trained import model_of, network_of
+from .trained import model_of, network_of, state_of
 
 
 def evaluate_run(
@@ -46,26 +47,27 @@ def evaluate_run(
     judged = model_of(folder, settings, chosen)
     dataset = judged.open(data)
     network = network_of(judged, settings, judged.shape(dataset))
-    iteration = checkpoint.load(folder / "checkpoint.h5", network)
+    state, path = state_of(folder)
+    checkpoint.fill(network, state, path)
     means: dict[str, float] = {}
     batches = outputs(network, judged, dataset, settings.get("batch_size", 1), means)
     figures = judged.evaluate(batches, dataset, folder) if hasattr(judged, "evaluate") else {}
     for _ in batches:  # whatever has not been looked at
         pass
-    figures = {"iteration": iteration, "samples": len(dataset), **means, **figures}
+    figures = {"iteration": state.iterations[0], "samples": len(dataset), **means, **figures}
     text = json.dumps(figures, indent=2)
     try:
-        (folder / "evaluation.json").write_text(text + "\n")
+        write_whole(folder / "evaluation.json", f"{text}\n".encode())
     except OSError as error:
         raise UserError(f"{folder}/evaluation.json: cannot write: {error}") from None
     if as_json:
         print(text)
     elif hasattr(judged, "report"):
         for line in judged.report(figures):
-            console.print(line)
+            console.print(line, markup=False)
     else:
         for key, value in figures.items():
-            console.print(f"{key}: {value}")
+            console.print(f"{key}: {value}", markup=False)
 
 
 def outputs(

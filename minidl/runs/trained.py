@@ -1,4 +1,4 @@
-"""The model of a run, and its network, as they were trained: options, measured values, width."""
+"""What a run has trained: its model, with options and measured values, its network, its state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
+from ..checkpoint import State, newest
 from ..errors import UserError
 from ..layers import Layer
 from ..layers.layer import Shape
@@ -44,3 +46,19 @@ def network_of(model: Model, settings: dict[str, Any], shape: Shape) -> Layer:
     options = {"width": settings["width"]} if settings.get("width") else {}
     network: Layer = model.network(shape, np.random.default_rng(0), **options)
     return network
+
+
+def state_of(folder: Path) -> tuple[State, Path]:
+    """Read a run's newest whole checkpoint; warn on standard error of newer ones, and say why.
+
+    Raises
+    ------
+    UserError
+        If none is whole.
+    """
+    state, path, problems = newest(folder / "checkpoint.h5")
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    for problem in problems:
+        line = f"warning: {problem}; {path}, of iteration {state.iterations[0]}, is used instead"
+        console.print(line, style="yellow", markup=False)
+    return state, path

@@ -100,7 +100,7 @@ def produce(
     jobs = ((parts, label, number, size, seed) for number in itertools.count())
     with progress(console, ("background", "signal")[label], count, "events") as show:
         for path in pool.make(make_shard, jobs):
-            with np.load(path) as file:
+            with np.load(path, allow_pickle=False) as file:
                 shard = {key: file[key] for key in file.files if key != "data"}
             shards.append({"path": path, **shard})
             have += len(shard["weight"])
@@ -184,7 +184,7 @@ def kept_images(shards: dict[int, list[Shard]], needed: dict[int, int]) -> Itera
     for label, made in shards.items():
         left = needed[label]
         for shard in made:
-            with np.load(shard["path"]) as file:
+            with np.load(shard["path"], allow_pickle=False) as file:
                 yield from file["data"][:left]
             left -= len(shard["weight"])
 

@@ -1,10 +1,14 @@
 """Checkpoints and records that are damaged: refused in one line, or read as they were written."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
 import pytest
+from commands import run
+from events import write_events
+from launch import minidl
 from mutants import outcomes, wrong
 
 from minidl import checkpoint
@@ -14,7 +18,7 @@ from minidl.parallel.served import UPDATE
 from minidl.record import Record
 from minidl.stopwatch import SPAN
 
-MUTANTS = 150  # of each file
+MUTANTS = {"checkpoint.h5": 2000, "record.h5": 1000}
 MOST_MEMORY = 500_000  # kilobytes, of which the libraries alone need a fourth
 
 
@@ -39,14 +43,14 @@ def write_record(path):
     Record(["conv", "linear"], [0, -1], spans, np.zeros(5, UPDATE), False, [[3]]).save(path)
 
 
-@pytest.mark.parametrize("name", ["checkpoint.h5", "record.h5"])
+@pytest.mark.parametrize("name", MUTANTS)
 def test_a_damaged_file_of_a_run_is_refused_in_a_line_or_read(tmp_path, state, name):
     path = tmp_path / name
     checkpoint.save(path, state) if name == "checkpoint.h5" else write_record(path)
-    found, kilobytes = outcomes("checkpoint", path, MUTANTS)
+    found, kilobytes = outcomes("checkpoint", path, MUTANTS[name])
     assert wrong(found) == {}
     assert {*found.values()} == {"read", "refused"}
-    assert len(found) == MUTANTS
+    assert len(found) == MUTANTS[name]
     assert kilobytes < MOST_MEMORY
 
 
@@ -101,3 +105,47 @@ def test_attributes_of_another_kind_are_refused(tmp_path, state, attribute, valu
         return
     with pytest.raises(UserError, match=r"checkpoint\.h5: the checkpoint is damaged"):
         checkpoint.read(path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run whose newest checkpoint is cut off."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_events(folder / "events.h5", 4)
+    words = ("--width", 2, "--iterations", 3, "--checkpoint-every", 1, "--out", "run")
+    done = minidl("train", "hep", "--data", "events.h5", *words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    newest = folder / "run" / "checkpoint.h5"
+    newest.write_bytes(newest.read_bytes()[:2000])
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application", "ignore:The set_")
+@pytest.mark.parametrize("words", ["evaluate run --data events.h5 --json",
+                                   "export run --to npz --overwrite"])  # fmt: skip
+def test_what_uses_a_trained_network_takes_the_newest_whole_one(trained, monkeypatch, words):
+    monkeypatch.chdir(trained)
+    ended = run(*words.split())
+    assert ended.status == 0
+    (warning,) = ended.lines
+    assert warning.startswith("warning: run/checkpoint.h5: ")
+    assert warning.endswith("run/checkpoint.1.h5, of iteration 2, is used instead")
+    if "--json" in words:
+        assert json.loads(ended.said)["iteration"] == 2
+    else:
+        with np.load("run/network.npz", allow_pickle=False) as file:
+            metadata = json.loads(str(file["metadata"]))
+        assert json.loads(metadata["iterations"]) == [2]
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application")
+def test_without_a_whole_checkpoint_that_is_said(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained / "run", tmp_path / "run")
+    for path in checkpoint.history(tmp_path / "run" / "checkpoint.h5"):
+        path.write_text("no checkpoint")
+    for words in (("evaluate", "run", "--data", str(trained / "events.h5")),
+                  ("export", "run", "--to", "npz", "--out", "new.npz")):  # fmt: skip
+        ended = run(*words)
+        assert ended.status == 2
+        assert ended.lines[0].startswith("minidl: no checkpoint to go on from: run/checkpoint.h5")
