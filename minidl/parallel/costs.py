@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Cost(NamedTuple):
     """What has to be done one after the other until the last rank has the sum.
@@ -41,6 +43,25 @@ class Cost(NamedTuple):
             Bytes a second that a rank sends, and adds to others.
         """
         return self.messages * latency + size * (self.sent / bandwidth + self.added / adding)
+
+
+def crossover(
+    fewer_messages: Cost,
+    fewer_bytes: Cost,
+    latency: float,
+    bandwidth: float,
+    adding: float = math.inf,
+) -> float:
+    """Return from how many bytes on fewer bytes are worth more messages; infinite if never.
+
+    Parameters
+    ----------
+    latency, bandwidth, adding
+        See ``Cost.seconds``.
+    """
+    messages, sent, added = np.subtract(fewer_bytes, fewer_messages).tolist()
+    saved = -(sent / bandwidth + added / adding)
+    return max(0.0, messages * latency) / saved if saved > 0 else math.inf
 
 
 def naive(ranks: int) -> Cost:

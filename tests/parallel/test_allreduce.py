@@ -1,6 +1,7 @@
 """The all-reduce written out: right on any number of ranks, and the same bits wherever it runs."""
 
 import itertools
+import math
 import sys
 from functools import partial
 
@@ -13,7 +14,7 @@ from mpi4py import MPI
 
 from minidl.parallel import written_out
 from minidl.parallel.allreduce import ALGORITHMS
-from minidl.parallel.costs import COSTS
+from minidl.parallel.costs import COSTS, crossover
 from minidl.parallel.virtual import INSTANT, Machine, VirtualCluster, explore
 from minidl.parallel.virtual.machine import ALGORITHMS as FORMULAS
 from minidl.parallel.written_out import Sum, WrittenOut
@@ -223,6 +224,23 @@ def test_a_machine_of_the_virtual_cluster_has_the_same_formula(name, ranks, size
 def test_arithmetic_is_a_part_of_the_formula():
     cost = COSTS["ring"](4)
     assert cost.seconds(8, latency=1.0, bandwidth=2.0, adding=4.0) == 6 + 8 * (1.5 / 2 + 0.75 / 4)
+
+
+@given(st.integers(2, 2000), st.floats(1.0, 100.0))
+def test_before_the_crossover_fewer_messages_are_faster_and_after_it_fewer_bytes(ranks, adding):
+    rates = {"latency": 1.0, "bandwidth": 7.0, "adding": adding}
+    costs = COSTS["recursive_doubling"](ranks), COSTS["rabenseifner"](ranks)
+    size = crossover(*costs, **rates)
+    few_messages, few_bytes = (
+        [cost.seconds(n * size, **rates) for n in (0.9, 1.1)] for cost in costs
+    )
+    assert few_messages[0] < few_bytes[0]
+    assert few_messages[1] > few_bytes[1]
+
+
+def test_where_no_bytes_are_saved_more_messages_are_never_worth_it():
+    two = [COSTS[name](2) for name in ("recursive_doubling", "rabenseifner")]
+    assert crossover(*two, latency=1.0, bandwidth=7.0) == math.inf
 
 
 def test_a_vector_that_is_not_in_one_piece_is_refused():

@@ -21,10 +21,12 @@ def program(algorithm, comm):
     """Sums of all kinds, for all and for one, waited for in another order on each rank."""
     comm, generator = WrittenOut(comm, ALGORITHMS[algorithm]), np.random.default_rng(comm.rank)
     vectors = [(1000 * generator.standard_normal(size)).astype(kind) for size, kind in KINDS]
-    copies = [vector.copy() for vector in vectors]
+    copies, kept = ([vector.copy() for vector in vectors] for _ in range(2))
     totals = [np.empty_like(vector) for vector in vectors]
     at_root = [np.zeros_like(vector) for vector in vectors]
     is_root = comm.rank == comm.size - 1
+    mine, received = np.array([comm.rank]), np.array([-1])  # a message that is not of a sum
+    sent = comm.Isend(mine, (comm.rank + 1) % comm.size, 0)
     requests = [comm.Iallreduce(MPI.IN_PLACE, vector) for vector in vectors]
     requests += [comm.Iallreduce(*pair) for pair in zip(copies, totals, strict=True)]
     requests += [
@@ -37,8 +39,17 @@ def program(algorithm, comm):
         requests[place].Wait()
     largest = np.array([comm.rank])
     comm.Allreduce(MPI.IN_PLACE, largest, MPI.MAX)
+    comm.Recv(received, (comm.rank - 1) % comm.size, 0)
+    sent.Wait()
     assert all(request.Test() for request in requests)
     assert largest == comm.size - 1
+    assert received == (comm.rank - 1) % comm.size
+    for vector, copy, own, total, at_one in zip(
+        vectors, copies, kept, totals, at_root, strict=True
+    ):
+        np.testing.assert_array_equal(copy, own)
+        np.testing.assert_array_equal(total, vector)
+        np.testing.assert_array_equal(at_one, vector if is_root else 0)
     ends = b"".join(vector.tobytes() for vector in (*vectors, *totals, *at_root))
     return hashlib.sha256(ends).hexdigest()
 
