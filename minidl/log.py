@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from .parallel.failure import unless_dead
 from .run import Run
 
 Event = dict[str, Any]
@@ -45,23 +46,24 @@ class Log:
 
     def write(self, event: Event) -> None:
         """Write an event down, on rank 0 together with what has arrived from others."""
-        if self.comm.rank == 0:
-            self._keep(event)
-            self._hear()
-        else:
-            message = np.frombuffer(json.dumps(event).encode(), np.uint8)
-            self._under_way = [entry for entry in self._under_way if not entry[0].Test()]
-            self._under_way.append((self.comm.Isend(message, 0, EVENT), message))
+        with unless_dead(self.comm):
+            if self.comm.rank == 0:
+                self._keep(event)
+                self._hear()
+            else:
+                self._send(event)
 
     def ask_to_stop(self, roots: Sequence[int]) -> None:
         """On rank 0: tell the ranks that speak for groups that the run is to end."""
         for root in roots:
-            self._under_way.append((self.comm.Isend(NOTHING, root, STOP), NOTHING))
+            with unless_dead(self.comm):
+                self._under_way.append((self.comm.Isend(NOTHING, root, STOP), NOTHING))
 
     def asked_to_stop(self) -> bool:
         """Whether rank 0 has told this one so."""
-        if not self.told and self.comm.Iprobe(MPI.ANY_SOURCE, STOP):
-            self.hear_stop()
+        with unless_dead(self.comm):
+            if not self.told and self.comm.Iprobe(MPI.ANY_SOURCE, STOP):
+                self.hear_stop()
         return self.told
 
     def hear_stop(self) -> None:
@@ -72,13 +74,21 @@ class Log:
 
     def settle(self) -> None:
         """Have rank 0 write all that the groups have said so far; every group's speaker calls."""
-        self.write({"event": "settled"})
-        while self.comm.rank == 0 and self.settled < self.groups:
-            self.comm.Probe(MPI.ANY_SOURCE, EVENT)
-            self._hear()
-        self.settled = 0
+        if self.comm.rank > 0:
+            self._send({"event": "settled"})
+        else:
+            self.settled += 1
+            while self.settled < self.groups:
+                self.comm.Probe(MPI.ANY_SOURCE, EVENT)
+                self._hear()
+            self.settled = 0
         for request, _ in self._under_way:
             request.Wait()
+
+    def _send(self, event: Event) -> None:
+        message = np.frombuffer(json.dumps(event).encode(), np.uint8)
+        self._under_way = [entry for entry in self._under_way if not entry[0].Test()]
+        self._under_way.append((self.comm.Isend(message, 0, EVENT), message))
 
     def _hear(self) -> None:
         status = MPI.Status()

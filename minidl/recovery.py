@@ -1,11 +1,26 @@
-"""A run goes on after a setback: in the same processes, but as ``--resume`` does in new ones."""
+"""A run goes on after a setback: in the same processes, but as ``--resume`` does in new ones.
+
+After a death nobody looks at the disk: what the run goes on from is what the others have. Roles are
+dealt anew. Workers stay workers and servers servers, except that the last worker becomes the server
+where none is left; the layers are dealt to the servers that there are.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from . import checkpoint
+import numpy as np
+from mpi4py import MPI
+
+from . import checkpoint, snapshot
+from .data import Batches
+from .errors import AgreedError
+from .parallel.failure import is_death
+from .roles import Roles
+from .settings import Settings
+from .tables import counted
 from .train import DivergedError, Training
 
 TIMES = 5  # that a run goes back; a learning rate 32 times smaller has not helped either
@@ -21,11 +36,103 @@ def go_back(training: Training, folder: Path, error: DivergedError) -> Training:
     folder : Path
         Of the run.
     error : DivergedError
-        Is raised again, if no checkpoint is to be had.
+        Says why.
     """
     training.comm.Barrier()  # rank 0 has written all that was begun
     state, _, _ = checkpoint.newest(folder / "checkpoint.h5")
-    settings = replace(training.settings, learning_rate=training.settings.learning_rate / 2)
+    rate = training.settings.learning_rate / 2
+    why = f"back at iteration {state.iterations[0]}, with --learning-rate {rate:g}: {error}"
+    settings = replace(training.settings, learning_rate=rate)
     return replace(
-        training, model=training.model.module, settings=settings, state=state, setback=str(error)
+        training, model=training.model.module, settings=settings, state=state, setback=why
     )
+
+
+def go_on_without_the_dead(training: Training) -> Training:
+    """Return a training of those who are left; each of them calls, wherever it was interrupted.
+
+    Raises
+    ------
+    AgreedError
+        If too few are left.
+    """
+    for comm in (training.comm, training.strategy.group, training.log.comm):
+        comm.Revoke()  # wherever others still wait, they come here, too
+    comm = training.comm
+    while True:
+        comm = comm.Shrink()
+        try:
+            return _of_those_who_are_left(training, comm)
+        except MPI.Exception as error:
+            if not is_death(comm, error):
+                raise
+            comm.Revoke()
+
+
+def _of_those_who_are_left(training: Training, comm: Any) -> Training:
+    before, watch = training.roles, training.stopwatch
+    ranks = np.empty(comm.size, np.int64)
+    comm.Allgather(np.array(training.comm.rank), ranks)
+    known = np.array([watch.now(), training.log.samples])
+    comm.Allreduce(MPI.IN_PLACE, known, MPI.MAX)
+    roles = dealt_anew(before, ranks.tolist())
+    if roles is None:
+        raise AgreedError(
+            f"{counted(comm.size, 'rank')} of {before.ranks} left, too few to go on; "
+            "minidl train --resume goes on with others"
+            if comm.rank == 0
+            else ""
+        )
+    state = snapshot.salvage(
+        comm,
+        training.strategy,
+        training.make_optimizer(),
+        (training.group, training.made),
+        training.batches.per_epoch,
+    )
+    state.seconds, state.samples = float(known[0]), int(known[1])
+    dead = sorted({*range(before.ranks)} - {*ranks.tolist()})
+    why = (
+        f"lost {named(dead, before)}; the other {comm.size} go on after iteration "
+        f"{min(state.iterations)}"
+    )
+    return replace(
+        training,
+        comm=comm,
+        settings=as_long(training, roles.workers),
+        model=training.model.module,
+        state=state,
+        setback=why,
+        dealt=roles,
+    )
+
+
+def as_long(training: Training, workers: int) -> Settings:
+    """A run's settings, so that with other workers it sees as many samples."""
+    settings, before = training.settings, training.batches
+    if settings.iterations is None:
+        return settings
+    now = Batches(before.samples, before.batch_size, 0, workers, before.seed).per_epoch
+    return replace(settings, iterations=-(-settings.iterations * now // before.per_epoch))
+
+
+def dealt_anew(before: Roles, left: list[int]) -> Roles | None:
+    """The roles of those who are left of the ranks that had ``before``; None if it takes more."""
+    servers = sum(before.group(rank) < 0 for rank in left)
+    if before.servers:
+        servers = max(servers, 1)
+    workers = len(left) - servers
+    if workers < 1:
+        return None
+    groups = {before.group(rank) for rank in left} - {-1}
+    return Roles(len(left), min(len(groups), workers), servers)
+
+
+def named(dead: list[int], roles: Roles) -> str:
+    """Ranks in words, with what they were."""
+    words = []
+    for rank in dead:
+        group = roles.group(rank)
+        role = "a server" if group < 0 else f"of group {group}" if roles.groups > 1 else "a worker"
+        words.append(f"rank {rank} ({role})")
+    return ", ".join(words)

@@ -85,6 +85,10 @@ class Roles:
         size, larger = divmod(self.workers, self.groups)
         return group * size + min(group, larger)
 
+    def is_root(self, rank: int) -> bool:
+        """Whether the rank speaks for a group."""
+        return rank < self.workers and self.root(self.group(rank)) == rank
+
     def others(self, group: int) -> list[int]:
         """Number of every group but this one."""
         return [other for other in range(self.groups) if other != group]

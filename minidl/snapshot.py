@@ -15,6 +15,7 @@ from mpi4py import MPI
 
 from .checkpoint import LayerState, State, numbered
 from .layers import Layer
+from .parallel.agreement import everyones
 from .parallel.served import UPDATE
 from .record import collect
 
@@ -63,7 +64,7 @@ def gather(
             )
     rows = [row for served in getattr(strategy, "served", {}).values() for row in served.updates]
     states = json.dumps([generator.bit_generator.state for generator in generators(network)])
-    everyones = collect(comm, np.frombuffer(states.encode(), np.uint8))
+    generators_states = collect(comm, np.frombuffer(states.encode(), np.uint8))
     updates_made = collect(comm, np.array(rows, UPDATE))
     if comm.rank > 0:
         return None
@@ -74,7 +75,68 @@ def gather(
         layers=layers,
         statistics={name: values for name, values in statistics.items() if values.size},
         updates=np.concatenate(updates_made),
-        generators=[array.tobytes().decode() for array in everyones],
+        generators=[array.tobytes().decode() for array in generators_states],
+    )
+
+
+def salvage(
+    comm: MPI.Intracomm, strategy: Any, make_optimizer: Any, made: tuple[int, int], per_epoch: int
+) -> State:
+    """Bring together what is left on the ranks of ``comm`` after others have died; all call.
+
+    Of each layer the copy counts that has had most updates. What its optimiser remembers and a list
+    of its updates are lost where its server is.
+
+    Parameters
+    ----------
+    comm : MPI.Intracomm
+        Of those who are left.
+    strategy, make_optimizer, per_epoch
+        As for ``gather``; the strategy may have been interrupted anywhere.
+    made : (int, int)
+        This rank's group, -1 for a server, and how many iterations it has made.
+
+    Returns
+    -------
+    State
+        The same on every rank. Its ``iterations`` are of the groups of which anybody is left.
+    """
+    network, own = strategy.objective.network, optimizers(strategy)
+    versions = np.empty((comm.size, len(strategy.layers)), np.int64)
+    comm.Allgather(np.array(own_versions(strategy)), versions)
+    layers: dict[str, LayerState] = {}
+    for number, (name, layer) in enumerate(numbered(strategy.layers)):
+        freshest = int(versions[:, number].argmax())
+        comm.Bcast(layer.parameters, freshest)
+        optimizer = own.get(number) or make_optimizer(np.empty_like(layer.parameters))
+        remembered, there = optimizer.state, np.array(number in own)
+        comm.Bcast(there, freshest)
+        for values in remembered.values():
+            if not there:
+                values[...] = 0
+            comm.Bcast(values, freshest)
+        copies = {part: values.copy() for part, values in remembered.items()}
+        version = int(versions[freshest, number])
+        layers[name] = LayerState(layer.parameters.copy(), layer.shapes, copies, version)
+    progress = np.empty((comm.size, 2), np.int64)
+    comm.Allgather(np.array(made), progress)
+    is_worker = progress[:, 0] >= 0
+    statistics = {name: leaf.statistics.copy() for name, leaf in numbered(network.leaves())}
+    for values in statistics.values():
+        values *= is_worker[comm.rank]  # a server has seen no data
+        comm.Allreduce(MPI.IN_PLACE, values)
+        values /= max(is_worker.sum(), 1)
+    rows = [row for served in getattr(strategy, "served", {}).values() for row in served.updates]
+    updates = [tuple(row) for part in everyones(comm, rows) for row in part]
+    states = [generator.bit_generator.state for generator in generators(network)]
+    groups = np.unique(progress[is_worker, 0])
+    return State(
+        iterations=[int(progress[progress[:, 0] == group, 1].max()) for group in groups],
+        per_epoch=per_epoch,
+        layers=layers,
+        statistics={name: values for name, values in statistics.items() if values.size},
+        updates=np.array(updates, UPDATE),
+        generators=[json.dumps(state) for state in everyones(comm, states)],
     )
 
 
@@ -119,6 +181,22 @@ def places(state: State, groups: int, per_epoch: int) -> list[int]:
     if len(state.iterations) == groups and state.per_epoch == per_epoch:
         return list(state.iterations)
     return [min(state.iterations) * per_epoch // state.per_epoch] * groups
+
+
+def own_versions(strategy: Any) -> list[int]:
+    """How many updates every layer has had on this rank; 0 where that is not known."""
+    own, answers = optimizers(strategy), getattr(strategy, "answers", {})
+    versions = []
+    for number, layer in enumerate(strategy.layers):
+        if number in own:
+            versions.append(own[number].updates)
+        elif layer in answers:
+            # An answer under way may have arrived in part; the gradient knows what it is for.
+            parcels = strategy.gradients if strategy.requests.get(layer) else answers
+            versions.append(parcels[layer].version)
+        else:
+            versions.append(0)
+    return versions
 
 
 def optimizers(strategy: Any) -> dict[int, Any]:

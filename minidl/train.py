@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -21,8 +22,10 @@ from .log import Event, Log
 from .model import Model
 from .objective import Batch, Objective
 from .parallel import async_ps, hybrid, sync
-from .parallel.agreement import from_one, lowest, together
+from .parallel.agreement import from_one, lowest, together, who_is_in
+from .parallel.failure import is_death, meet
 from .parallel.served import UPDATE
+from .roles import Roles
 from .run import Run
 from .settings import Settings
 from .stopwatch import Stopwatch
@@ -55,6 +58,8 @@ class Training:
         Where an earlier run is to go on from; the same on every rank.
     setback : str
         Why it goes on from there, if nobody asked for that.
+    dealt : Roles or None
+        Where ranks have died; else they are dealt as the settings say.
 
     Raises
     ------
@@ -70,13 +75,15 @@ class Training:
     tell: Callable[[str], None] = print
     state: checkpoint.State | None = None
     setback: str = ""
+    dealt: Roles | None = None
     virtual: ClassVar[bool] = False  # whether its seconds are not real ones
 
     def __post_init__(self) -> None:
         comm, settings = self.comm, self.settings
         with together(comm):
-            self.roles = roles = settings.roles(comm.size)
+            self.roles = roles = self.dealt or settings.roles(comm.size)
             self.group = roles.group(comm.rank)
+            self.members = [*roles.members(self.group)] if self.group >= 0 else []
             self.model = Model(self.model, settings.options)
             self.dataset = self.model.open(settings.data)
             self.shape = self.model.shape(self.dataset)
@@ -96,7 +103,8 @@ class Training:
                 self.shape, np.random.default_rng(settings.seed), **settings.network_options()
             )
             use_algorithm(self.network, settings.algorithm)
-            roles.check([layer.parameters.size for layer in self.network.layers()])
+            if not self.dealt:
+                roles.check([layer.parameters.size for layer in self.network.layers()])
         self._measure()
         self.iterations = settings.iterations_of(self.batches.per_epoch)
         self.schedule = settings.schedule_for(
@@ -112,6 +120,7 @@ class Training:
         )
         self.asked_to_stop = self.stopped = False
         self.done = [0] * roles.groups  # iterations that every group has made
+        self.made = 0  # and this rank
         self.meetings: list[list[int]] = []  # and had made whenever all met
         if self.state:
             self._go_on_from(self.state)
@@ -143,7 +152,7 @@ class Training:
         """What the strategy makes updates with: a function (parameters) -> optimiser."""
         return self.settings.optimizer_for(self.schedule, self.roles.groups)
 
-    def read(self, items: Iterator[Any]) -> Iterator[Any]:
+    def read(self, items: Generator[Any, None, None]) -> Generator[Any, None, None]:
         """Yield what is prepared, before it is asked for."""
         return read_ahead(items)
 
@@ -174,17 +183,20 @@ class Training:
         Where rank 0 is ``asked_to_stop``, all ranks make a checkpoint and have ``stopped`` then.
         """
         comm, strategy, watch = self.comm, self.strategy, self.stopwatch
-        log = Log(comm, self.roles.groups, run, tell)
+        self.log = log = Log(comm, self.roles.groups, run, tell)
         if self.state:
             log.samples = self.state.samples
         strategy.start()
         comm.Barrier()
         watch.restart(self.state.seconds if self.state else 0.0)
-        if not self.state:
+        if not self.state or self.dealt:  # what the survivors have is on no disk
             self._save(run, log)
-        batches = self.batches_from(self.done[self.group]) if self.group >= 0 else iter(())
+        self.made = 0 if self.group < 0 else self.done[self.group]
         # What overflows is reported in one line.
-        with np.errstate(over="ignore", invalid="ignore"):
+        with (
+            closing(self.batches_from(self.made)) as batches,
+            np.errstate(over="ignore", invalid="ignore"),
+        ):
             while min(self.done) < self.iterations and not self.stopped:
                 diverged = self._go_on(batches, log)
                 if self.stopped and self.group > 0 and strategy.group.rank == 0:
@@ -200,15 +212,16 @@ class Training:
             run.checkpoints.wait()
         return self._record(log)
 
-    def batches_from(self, iteration: int) -> Iterator[list[Batch]]:
-        """What this rank computes on in every iteration after ``iteration``."""
+    def batches_from(self, iteration: int) -> Generator[list[Batch], None, None]:
+        """What this rank, if it is a worker, computes on in every iteration after ``iteration``."""
+        last = self.iterations if self.group >= 0 else iteration
         return self.read(
             prepared_in_parts(
                 self.dataset,
                 self.batches,
                 self.model.prepare,
                 iteration,
-                self.iterations,
+                last,
                 self.settings.accumulate,
             )
         )
@@ -218,30 +231,29 @@ class Training:
 
         Returns whether numbers have stopped being finite, on any rank.
         """
-        strategy, every, made = self.strategy, self.settings.checkpoint_every, 0
+        strategy, every = self.strategy, self.settings.checkpoint_every
         if self.group < 0:
             strategy.serve()
         else:
-            until = min(self.iterations, min(self.done) // every * every + every)
-            made = self._work(batches, until, log)
+            self._work(batches, min(self.iterations, min(self.done) // every * every + every), log)
             strategy.stop()
-            if strategy.group.rank == 0:
-                with self.stopwatch("wait"):
-                    log.settle()
-        if self.roles.servers:
-            with self.stopwatch("wait"):
+        with self.stopwatch("wait"):
+            meet(self.comm)
+            if self.group >= 0 and strategy.group.rank == 0:
+                log.settle()
+            if self.roles.servers:
                 strategy.finish()
         if self.comm.rank == 0 and not log.diverged:
             layer = health.unsound_layer(self.network)
             if layer:
-                self._tell_diverged(made, health.described(layer), log)
-        return self._meet(made, bool(log.diverged))
+                self._tell_diverged(self.made, health.described(layer), log)
+        return self._tell_all(bool(log.diverged))
 
-    def _meet(self, made: int, diverged: bool) -> bool:
+    def _tell_all(self, diverged: bool) -> bool:
         """Tell all ranks how far every group is, and whether any was asked to stop or diverged."""
         known = np.zeros(self.roles.groups + 2, np.int64)
         if self.group >= 0 and self.strategy.group.rank == 0:
-            known[self.group], known[-2] = made, self.stopped
+            known[self.group], known[-2] = self.made, self.stopped
         known[-1] = diverged
         with self.stopwatch("wait"):
             self.comm.Allreduce(MPI.IN_PLACE, known)
@@ -250,58 +262,67 @@ class Training:
         self.meetings.append(self.done)
         return not_finite > 0
 
-    def _work(self, batches: Iterator[list[Batch]], until: int, log: Log) -> int:
-        """Be a worker: the iterations of this rank's group up to ``until``, or to a stop.
+    def _work(self, batches: Iterator[list[Batch]], until: int, log: Log) -> None:
+        """Be a worker: the iterations of this rank's group up to ``until``, or to a stop."""
+        goes_on = True
+        while goes_on and self.made < until:
+            iteration = self.stopwatch.iteration = self.made + 1
+            try:
+                goes_on = self._iterate(iteration, batches, log)
+            except MPI.Exception as error:
+                if not is_death(self.comm, error):
+                    raise
+                self.strategy.survive(error)
+                self.members = who_is_in(self.strategy.group, self.comm.rank)
+            self.made = iteration
 
-        Returns the last one.
-        """
+    def _iterate(self, iteration: int, batches: Iterator[list[Batch]], log: Log) -> bool:
+        """Make an iteration; return whether others may follow."""
         strategy, watch, per_epoch = self.strategy, self.stopwatch, self.batches.per_epoch
-        is_root = strategy.group.rank == 0
-        for iteration in range(self.done[self.group] + 1, until + 1):
-            watch.iteration, before = iteration, watch.seconds.copy()
-            if is_root and (self.asked_to_stop or log.diverged or log.asked_to_stop()):
-                strategy.objective.asked_to_stop = True
-            with watch("load"):
-                mine = next(batches)
-            samples = self.batches.count(iteration - 1, self.roles.members(self.group))
-            if samples:  # the last batch of an epoch may leave nothing for a group
-                loss = strategy.step(mine)
-                spent = {name: watch.seconds[name] - before[name] for name in watch.seconds}
-                event = {
-                    "event": "iteration",
-                    "group": self.group,
-                    "iteration": iteration,
-                    "epoch": iteration / per_epoch,
-                    "samples": samples,
-                    "seconds": watch.now(),
-                    "loss": loss,
-                    **self._terms(),
-                    "learning_rate": self.schedule((iteration - 1) * self.roles.groups),
-                    "computing": spent.get("compute", 0.0) + spent.get("send", 0.0),
-                    "waiting": spent.get("wait", 0.0),
-                    "loading": spent.get("load", 0.0),
-                }
-                if is_root:
-                    with watch("write"):
-                        log.write(event)
-                if not math.isfinite(loss):
-                    self._find_origin(iteration, mine, log)
-                    if self.group == 0:  # else rank 0 hears of it
-                        self._stop_all(log)
-                    return iteration
-            turn = iteration // per_epoch % self.roles.groups
-            epoch_ends = iteration % per_epoch == 0 and iteration < self.iterations
-            if self.validation and epoch_ends and turn == self.group:
-                # The groups take turns, so that none falls behind the others.
-                strategy.gather()
-                event = self._validated(strategy.group, iteration)
-                if is_root:
-                    with watch("write"):
-                        log.write(event)
-            if samples and strategy.total[2]:
-                self._stop_all(log)
-                return iteration
-        return max(until, self.done[self.group])
+        is_root, before = strategy.group.rank == 0, watch.seconds.copy()
+        with watch("load"):
+            mine = next(batches)
+        if is_root and (self.asked_to_stop or log.diverged or log.asked_to_stop()):
+            strategy.objective.asked_to_stop = True
+        samples = self.batches.count(iteration - 1, self.members)
+        if samples:  # the last batch of an epoch may leave nothing for a group
+            loss = strategy.step(mine)
+            spent = {name: watch.seconds[name] - before[name] for name in watch.seconds}
+            event = {
+                "event": "iteration",
+                "group": self.group,
+                "iteration": iteration,
+                "epoch": iteration / per_epoch,
+                "samples": samples,
+                "seconds": watch.now(),
+                "loss": loss,
+                **self._terms(),
+                "learning_rate": self.schedule((iteration - 1) * self.roles.groups),
+                "computing": spent.get("compute", 0.0) + spent.get("send", 0.0),
+                "waiting": spent.get("wait", 0.0),
+                "loading": spent.get("load", 0.0),
+            }
+            if is_root:
+                with watch("write"):
+                    log.write(event)
+            if not math.isfinite(loss):
+                self._find_origin(iteration, mine, log)
+                if self.group == 0:  # else rank 0 hears of it
+                    self._stop_all(log)
+                return False
+        turn = iteration // per_epoch % self.roles.groups
+        epoch_ends = iteration % per_epoch == 0 and iteration < self.iterations
+        if self.validation and epoch_ends and turn == self.group:
+            # The groups take turns, so that none falls behind the others.
+            strategy.gather()
+            event = self._validated(strategy.group, iteration)
+            if is_root:
+                with watch("write"):
+                    log.write(event)
+        if samples and strategy.total[2]:
+            self._stop_all(log)
+            return False
+        return True
 
     def _stop_all(self, log: Log) -> None:
         self.stopped = True

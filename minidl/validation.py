@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Validation:
         self,
         comm: MPI.Intracomm,
         network: Layer,
-        read: Callable[[Iterator[Any]], Iterator[Any]],
+        read: Callable[[Generator[Any, None, None]], Iterator[Any]],
         stopwatch: Stopwatch,
     ) -> dict[str, float]:
         """Mean loss, its terms, and metrics; the same on all ranks of ``comm``, which all call.

@@ -9,7 +9,7 @@ included. Nothing is taken by reading data, by validation's arithmetic, and by w
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class VirtualTraining(Training):
             make(parameters), self.comm.compute, parameters.nbytes / MEMORY
         )
 
-    def read(self, items: Iterator[Any]) -> Iterator[Any]:
+    def read(self, items: Generator[Any, None, None]) -> Generator[Any, None, None]:
         """Yield items as they are asked for: all ranks share a thread."""
         return items
 

@@ -13,6 +13,7 @@ PROGRAMS = Path(__file__).parent / "parallel" / "programs"
 # What Open MPI's mpiexec adds where ranks do not end well, below what they said themselves.
 BOX = re.compile(
     r"(?ms)^-{70,}\n(?:MPI_ABORT was invoked|prterun ).*?^-{70,}\n|^\[warn\] Epoll [^\n]*\n"
+    r"|^NBC_Progress: an error [^\n]*\n\n?|^Error in NBC_Start_round\(\)[^\n]*\n\n?"
 )
 
 
@@ -25,10 +26,16 @@ def launcher() -> str:
     return found
 
 
-def mpiexec(ranks: int, *command: object, timeout: float = 120, cwd: Path | None = None):
+def mpiexec(
+    ranks: int,
+    *command: object,
+    timeout: float = 120,
+    cwd: Path | None = None,
+    options: tuple[str, ...] = (),
+):
     """Run ``command`` on so many ranks; return the finished process with the ranks' output."""
     done = subprocess.run(
-        [launcher(), "-n", str(ranks), *map(str, command)],
+        [launcher(), *options, "-n", str(ranks), *map(str, command)],
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -46,11 +53,17 @@ def python(ranks: int, program: str, *arguments: object, timeout: float = 120):
     return done
 
 
-def minidl(*arguments: object, ranks: int = 0, cwd: Path | None = None, timeout: float = 120):
-    """Run the ``minidl`` command, behind mpiexec if ``ranks`` are given."""
+def minidl(
+    *arguments: object,
+    ranks: int = 0,
+    cwd: Path | None = None,
+    timeout: float = 120,
+    options: tuple[str, ...] = (),
+):
+    """Run the ``minidl`` command, behind mpiexec with ``options`` if ``ranks`` are given."""
     command = Path(sys.executable).with_name("minidl")
     if ranks:
-        return mpiexec(ranks, command, *arguments, cwd=cwd, timeout=timeout)
+        return mpiexec(ranks, command, *arguments, cwd=cwd, timeout=timeout, options=options)
     return subprocess.run(
         [str(command), *map(str, arguments)],
         capture_output=True,

@@ -112,7 +112,7 @@ def test_a_run_that_diverges_goes_back_to_its_checkpoint_and_learns_more_slowly(
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     said = " ".join(done.stdout.split())
-    assert "goes back to iteration 2, with --learning-rate 0.005: the loss is not" in said
+    assert "back at iteration 2, with --learning-rate 0.005: the loss is not" in said
     assert "with --learning-rate 0.0025: the loss is not" in said
     log = read_log(tmp_path / "run")
     steps = [event["iteration"] for event in log if event["event"] == "iteration"]
@@ -124,13 +124,13 @@ def test_a_run_that_diverges_goes_back_to_its_checkpoint_and_learns_more_slowly(
     assert read_settings(tmp_path / "run")["learning_rate"] == 0.0025
     again = minidl("replay", "run", cwd=tmp_path)
     assert again.returncode == 2
-    assert "went on after a setback, which cannot be replayed: the loss is not" in again.stderr
+    assert "went on after a setback, which cannot be replayed: back at iteration 2" in again.stderr
 
 
 def test_a_run_that_always_diverges_ends(tmp_path):
     done = diverge(tmp_path, range(3, 1000), 2)
     assert done.returncode == 2
-    assert done.stdout.count("goes back to") == 5
+    assert done.stdout.count("back at iteration") == 5
     assert done.stderr.count("minidl:") == 1
     assert "the loss is not a finite number any more, at iteration 3 on rank 1" in done.stderr
 

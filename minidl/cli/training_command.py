@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import platform
 import signal
@@ -22,9 +21,10 @@ from ..checkpoint import State, newest
 from ..errors import UserError
 from ..parallel import abort
 from ..parallel.agreement import together
+from ..parallel.failure import end_without_the_dead, is_death
 from ..parallel.patience import PatientComm
 from ..progress import Progress
-from ..recovery import TIMES, go_back
+from ..recovery import TIMES, go_back, go_on_without_the_dead
 from ..run import Run
 from ..settings import Settings
 from ..snapshot import generators
@@ -108,7 +108,13 @@ def train_command(
             train_in_spite_of_setbacks(training, asked, folder, overwrite, trace, console)
 
     if virtual.virtual_ranks is None:
-        training = Training(PatientComm(comm), settings, module, state=state)
+        patient = PatientComm(comm)
+        try:
+            training = Training(patient, settings, module, state=state)
+        except MPI.Exception as error:
+            if not is_death(patient, error):
+                raise
+            raise UserError("a rank died before training had begun; start again") from None
         with Watchdog(training.stopwatch, comm.rank, settings.watchdog, partial(abort, 1)):
             carry_out(training)
         return
@@ -170,16 +176,20 @@ def train_in_spite_of_setbacks(
     trace: Path | None,
     console: Console,
 ) -> None:
-    """Train; where numbers stop being finite, start once more from the last checkpoint."""
-    for setbacks in itertools.count():
+    """Train; start once more where numbers have stopped being finite, or ranks have died."""
+    backs = 0
+    while True:
         try:
             train(training, asked, folder, overwrite, trace, console)
+            return end_without_the_dead(training.comm)
         except DivergedError as error:
-            if training.settings.on_divergence == "stop" or setbacks == TIMES:
+            if training.settings.on_divergence == "stop" or backs == TIMES:
                 raise
-            training = go_back(training, folder, error)
-        else:
-            return
+            backs, training = backs + 1, go_back(training, folder, error)
+        except MPI.Exception as error:
+            if not is_death(training.comm, error):
+                raise
+            training = go_on_without_the_dead(training)
 
 
 def train(
@@ -219,13 +229,8 @@ def train(
         },
         **training.place(),
     )  # fmt: skip
-    if training.setback and training.state:
-        console.print(
-            f"goes back to iteration {training.state.iterations[0]}, with --learning-rate "
-            f"{settings.learning_rate:g}: {training.setback}",
-            style="yellow",
-            markup=False,
-        )
+    if training.setback:
+        console.print(training.setback, style="yellow", markup=False)
     console.print(" ".join(plan(training)))
     with Progress(training.iterations, console) as progress:
         try:
@@ -272,7 +277,8 @@ def stop_when_asked(training: Training) -> None:
 
     usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number, handler in usual.items():
-        if handler != signal.SIG_IGN:  # nohup's
+        # Ignored by nohup; or as the first rank has died, to which this one left it.
+        if handler != signal.SIG_IGN or training.dealt:
             signal.signal(number, ask)
 
 

@@ -30,6 +30,7 @@ nobody catches ends every rank of the job, however it was launched.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from types import TracebackType
@@ -44,6 +45,8 @@ except (ImportError, RuntimeError) as error:
         "pip install 'minidl[mpich]', or load the MPI module of your cluster"
     ) from None
 
+from .patience import PatientComm
+
 
 def abort(status: int) -> None:
     """End every rank of the job at once, with ``status``. What is to be said was said before."""
@@ -51,6 +54,9 @@ def abort(status: int) -> None:
     sys.stderr.flush()
     if MPI.COMM_WORLD.size == 1:
         os._exit(status)
+    if PatientComm.tolerant:  # there MPI would end this rank alone, and others go on without it
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(5)
     time.sleep(0.2)  # for mpiexec to pass that on: of a job that aborts it drops what it has not
     # The MPI library would add lines of its own to the one clear message.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -40,8 +40,20 @@ def from_one(comm: MPI.Intracomm, value: Any, root: int = 0) -> Any:
     return json.loads(message.tobytes())
 
 
+def everyones(comm: MPI.Intracomm, value: Any) -> list[Any]:
+    """Give every rank the plain values that all of them have, in the order of ranks."""
+    return [from_one(comm, value, root) for root in range(comm.size)]
+
+
 def lowest(comm: MPI.Intracomm, among: bool) -> int:
     """The lowest of the ranks that are ``among`` them; ``comm.size`` if none is."""
     first = np.array(comm.rank if among else comm.size)
     comm.Allreduce(MPI.IN_PLACE, first, MPI.MIN)
     return int(first)
+
+
+def who_is_in(group: MPI.Intracomm, rank: int) -> list[int]:
+    """The ranks that a group's members have elsewhere, where this one has ``rank``."""
+    ranks = np.empty(group.size, np.int64)
+    group.Allgather(np.array(rank), ranks)
+    return ranks.tolist()

@@ -108,9 +108,10 @@ class Strategy:
         """Wait for the parameters that the layer's server made of the gradient."""
         if layer in self.requests:
             with self.stopwatch("wait", self.number[layer], self.holder[layer]):
-                for request in self.requests.pop(layer):
+                for request in self.requests[layer]:
                     request.Wait()
             np.copyto(layer.parameters, self.answers[layer].values)
+            del self.requests[layer]
 
     def _gradient_ready(self, layer: Layer) -> None:
         """Send the layer's gradient to its server while backward computes the next one."""
@@ -160,3 +161,7 @@ class Strategy:
                     leaf.statistics[...] = 0  # a server has seen no data
                 self.comm.Allreduce(MPI.IN_PLACE, leaf.statistics)
                 leaf.statistics /= self.roles.workers
+
+    def survive(self, error: MPI.Exception) -> None:
+        """Another rank has died: only servers are waited for, and without one nobody can go on."""
+        raise error

@@ -35,6 +35,7 @@ from mpi4py import MPI
 from minidl.layers import Layer
 from minidl.objective import Batch, Objective
 from minidl.optim import Optimizer
+from minidl.parallel.failure import meet
 from minidl.parallel.parcel import Parcel
 from minidl.parallel.served import ServedLayer
 from minidl.parallel.server import leave, serve
@@ -133,12 +134,12 @@ class Strategy:
 
     def _answer_needed(self, layer: Layer) -> None:
         """Wait for the server's answer, on the root, and start to pass it on to the group."""
-        requests = self.requests.pop(layer)
         if self.comm.rank == self.root:
             with self.stopwatch("wait", self.number[layer], self.holder[layer]):
-                for request in requests:
+                for request in self.requests[layer]:
                     request.Wait()
             np.copyto(layer.parameters, self.answers[layer].values)
+        del self.requests[layer]
         self.broadcasts[layer] = self.group.Ibcast(layer.parameters, root=0)
 
     def _gradient_ready(self, layer: Layer) -> None:
@@ -210,3 +211,24 @@ class Strategy:
                     leaf.statistics[...] = 0  # a server has seen no data
                 self.comm.Allreduce(MPI.IN_PLACE, leaf.statistics)
                 leaf.statistics /= self.roles.workers
+
+    def survive(self, error: MPI.Exception) -> None:
+        """Go on without members of the group that have died; other groups notice nothing.
+
+        What was not sent yet of the group's last gradient is lost. Without its root, who alone
+        knows what is under way, a group waits until all meet; and without a server nobody goes on.
+        """
+        size = self.group.size
+        self.group.Revoke()
+        self.group = self.group.Shrink()
+        if self.group.size == size:
+            raise error
+        first = np.array(self.comm.rank)
+        self.group.Bcast(first, root=0)
+        if first != self.root:
+            meet(self.comm)
+        for layer in self.layers:
+            if self.requests.get(layer):
+                self._answer_needed(layer)
+            self.group.Bcast(layer.parameters, root=0)
+        self.sums, self.requests, self.broadcasts = {}, {}, {}

@@ -6,6 +6,7 @@ keeps the server from doing what it waits for.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -35,7 +36,16 @@ class PatientRequest(MPI.Request):
 
 
 class PatientComm(MPI.Intracomm):
-    """A communicator that is patient where servers wait, and where they are waited for."""
+    """A communicator that is patient where servers wait, and where they are waited for.
+
+    Attributes
+    ----------
+    tolerant : bool
+        Whether the ranks that are left go on when others die.
+    """
+
+    # Of mpiexec --with-ft ulfm.
+    tolerant = os.environ.get("OMPI_MCA_mpi_ft_enable") in ("1", "true")  # noqa: SIM112
 
     def Probe(  # noqa: N802
         self,
@@ -52,3 +62,11 @@ class PatientComm(MPI.Intracomm):
     ) -> PatientRequest:
         """Begin to receive."""
         return PatientRequest(super().Irecv(buffer, source, tag))
+
+    def Dup(self, info: MPI.Info | None = None) -> PatientComm:  # noqa: N802
+        """Make one more of the same ranks."""
+        return PatientComm(super().Dup(info))
+
+    def Shrink(self) -> PatientComm:  # noqa: N802
+        """Make one of those who live."""
+        return PatientComm(super().Shrink())

@@ -87,8 +87,9 @@ class ServedLayer:
         return self._apply()
 
     def leave(self, group: int) -> list[int]:
-        """Expect nothing more of a group. Returns what ``receive`` does."""
+        """Expect nothing more of a group, not even what is held. Returns what ``receive`` does."""
         del self.reading[group]
+        self.held = [other for other in self.held if other != group]
         return self._apply()
 
     def meet(self) -> int:

@@ -117,3 +117,7 @@ class Strategy:
     def stop(self) -> None:
         """After the last step: every rank has the final network."""
         self.gather()
+
+    def survive(self, error: MPI.Exception) -> None:
+        """A rank has died: everyone waits for everyone, so that nobody can go on by itself."""
+        raise error

@@ -1,0 +1,79 @@
+"""Ranks that die, and others that go on: MPI's user-level failure mitigation, where it is there.
+
+Open MPI has it under ``mpiexec --with-ft ulfm``; anywhere else a death ends all ranks. Whoever
+communicates with a dead rank gets an exception. Others wait on for each other, until somebody who
+has had one calls ``Revoke``: then all that is under way on that communicator ends with exceptions,
+and all who are left can meet in ``Shrink``, which makes a communicator of them.
+
+Source: W. Bland et al., Post-failure recovery of MPI communication capability: design and
+rationale (IJHPCA 2013); MPI 5.0, chapter Process Fault Tolerance.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mpi4py import MPI
+
+NEWS = 1.0  # seconds after which everybody knows of a death
+KINDS = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED)
+
+
+def is_death(comm: Any, error: MPI.Exception) -> bool:
+    """Whether an exception is a death's consequence. Collectives have other names for it, too."""
+    if not comm.tolerant:
+        return False
+    if error.Get_error_class() in KINDS:
+        return True
+    until = time.monotonic() + NEWS
+    while time.monotonic() < until:
+        if comm.Is_revoked() or dead(comm):
+            return True
+        time.sleep(1e-3)
+    return False
+
+
+def dead(comm: Any) -> list[int]:
+    """The ranks of ``comm`` that are known by now to have died."""
+    MPI.COMM_SELF.Iprobe()  # MPI hears of deaths while it communicates, and here it may not be
+    failed = comm.Get_failed()
+    return list(failed.Translate_ranks(None, comm.Get_group())) if failed.Get_size() else []
+
+
+def acknowledge(comm: Any, error: MPI.Exception) -> list[int]:
+    """Go on receiving from anybody; return who has died.
+
+    The error is raised again if it is not about that, or if all are to meet.
+    """
+    if not is_death(comm, error) or comm.Is_revoked():
+        raise error
+    comm.Ack_failed()
+    return dead(comm)
+
+
+@contextmanager
+def unless_dead(comm: Any) -> Iterator[None]:
+    """Leave out a block's message, where whom it is for or from has died."""
+    try:
+        yield
+    except MPI.Exception as error:
+        acknowledge(comm, error)
+
+
+def meet(comm: Any) -> None:
+    """Wait until all ranks are here that are left; raise an exception on all if any has died."""
+    if comm.tolerant:
+        comm.Agree(1)
+
+
+def end_without_the_dead(comm: Any) -> None:
+    """End this process well, where others have died: MPI's own end might wait for them for ever."""
+    if comm.tolerant and isinstance(comm, MPI.Comm) and comm.size < MPI.COMM_WORLD.size:
+        comm.Barrier()  # whoever ends before would be taken for dead
+        sys.stdout.flush()
+        os._exit(0)
