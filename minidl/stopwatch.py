@@ -69,10 +69,13 @@ class Stopwatch:
             self._switch()
             self._open.pop()
 
-    def current(self) -> tuple[str, float]:
-        """What is being done, and for how many seconds: since a block began or ended."""
-        doing = self._open[-1][0] if self._open else "nothing that is timed"
-        return doing, self.now() - self._since
+    def current(self) -> tuple[str, int, float]:
+        """What is being done, with which rank (-1: none), and for how many seconds.
+
+        The last since a block began or ended.
+        """
+        doing, _, peer = self._open[-1] if self._open else ("nothing that is timed", -1, -1)
+        return doing, peer, self.now() - self._since
 
     def now(self) -> float:
         """Seconds since the start."""

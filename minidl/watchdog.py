@@ -6,6 +6,7 @@ import faulthandler
 import math
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from .stopwatch import Stopwatch
@@ -13,6 +14,7 @@ from .stopwatch import Stopwatch
 LOOKS = 20  # within the time that is allowed
 # Who waits for another rank lets it speak first, and a server may have nothing to do for long.
 PATIENCE = {"wait": 3.0, "idle": math.inf}  # times the limit
+DEFERENCE = 2.0  # seconds, in which a rank that speaks ends all others
 
 
 class Watchdog:
@@ -51,11 +53,14 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._over.wait(self.limit / LOOKS):
-            activity, seconds = self.stopwatch.current()
+            activity, peer, seconds = self.stopwatch.current()
             if seconds > self.limit * PATIENCE.get(activity, 1.0):
+                if self.rank > 0:  # where several are stuck alike, the first speaks, and ends all
+                    time.sleep(min(DEFERENCE, self.limit / 2))
+                whom = f" for rank {peer}" if activity == "wait" and peer >= 0 else ""
                 print(
                     f"minidl: rank {self.rank} has made no progress for {seconds:.0f} s (in "
-                    f"{activity!r}, iteration {self.stopwatch.iteration}); --watchdog allows "
+                    f"{activity!r}{whom}, iteration {self.stopwatch.iteration}); --watchdog allows "
                     f"{self.limit:g} s. Where its threads are:",
                     file=sys.stderr,
                 )

@@ -12,7 +12,7 @@ ENDINGS: dict[str, tuple[int | None, str]] = {
     "kill": (None, ""),  # the dead say nothing: mpiexec does
     "raise": (1, r"rank RANK failed; all ranks end"),
     "loader": (1, r"rank RANK failed; all ranks end"),
-    "hang": (1, r"minidl: rank RANK has made no progress for \d+ s"),
+    "hang": (1, r"rank RANK has made no progress for \d+ s|progress .* 'wait' for rank RANK"),
     "sigterm": (130, r"minidl: interrupted; run/checkpoint\.h5, of iteration \d+; .* goes on"),
     "nan": (2, r"minidl: .*not a? ?finite.* at iteration \d+ on rank \d+"),
     "flip": (2, r"minidl: \S+ is not the same on all ranks"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from trials import Cell, Outcome
+from trials import ITERATIONS, Cell, Outcome
 
 HEAD = (
     "strategy", "fault", "rank", "phase", "trials", "noticed by", "message",
@@ -54,7 +54,7 @@ def report(trials: list[Trial], ulfm: bool) -> str:
 
 def row(cell: Cell, outcomes: list[Outcome], ulfm: bool) -> Iterator[str]:
     """Yield what the table says of a cell."""
-    resumable = [outcome for outcome in outcomes if outcome.resumed == 0]
+    resumable = [outcome.resumed for outcome in outcomes if 0 <= outcome.saved < ITERATIONS]
     compared = [outcome.equal for outcome in outcomes if outcome.equal is not None]
     yield from (cell.strategy, cell.kind, cell.role, cell.phase, str(len(outcomes)))
     yield usual(outcome.noticed for outcome in outcomes)
@@ -63,7 +63,7 @@ def row(cell: Cell, outcomes: list[Outcome], ulfm: bool) -> Iterator[str]:
     yield usual(str(outcome.status) for outcome in outcomes)
     yield usual("finished" if outcome.finished else "ended" for outcome in outcomes)
     yield spread([outcome.lost for outcome in outcomes], ".0f")
-    yield f"{len(resumable)} of {len(outcomes)}"
+    yield f"{resumable.count(0)} of {len(resumable)}"
     yield f"{sum(compared)} of {len(compared)}"
     if ulfm:
         yield spread([outcome.paused for outcome in outcomes if outcome.paused is not None], ".2f")

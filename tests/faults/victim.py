@@ -108,7 +108,7 @@ def strike(kind: str, owner: Any) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, hard))
     else:
         layers = getattr(owner, "layers", [owner])  # an objective's, or an optimiser's one
-        spoil(layers[0].parameters, kind)
+        spoil(layers[-1].parameters, kind)
 
 
 def spoil(parameters: np.ndarray, kind: str) -> None:
