@@ -2,11 +2,14 @@
 
 from .cluster import Option, VirtualCluster, VirtualError
 from .explore import explore
+from .failure import DEAD, Death
 from .machine import CORI, INSTANT, Machine, Stragglers
 
 __all__ = [
     "CORI",
+    "DEAD",
     "INSTANT",
+    "Death",
     "Machine",
     "Option",
     "Stragglers",

@@ -14,6 +14,8 @@ What happens next is decided in one of two ways:
   ``Test`` is the exception: unless ``vain_tests`` makes its answers choices, too, it says what is
   so by now, which may be otherwise elsewhere.
 
+Ranks can be made to die; see ``failure`` and ``survival``.
+
 What MPI leaves to its user is checked: a deadlock is told as a story, as are collective calls that
 do not match, buffers that are changed while they travel, and messages that nobody receives.
 
@@ -27,21 +29,22 @@ from __future__ import annotations
 import gc
 import heapq
 import itertools
-import os
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
-from types import FrameType
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from .failure import DEAD, Death, lose
 from .machine import INSTANT, Machine
+from .story import story
 
 # Who receives, from whom, with which tag; or: who asks, places of the requests that complete, in
-# which call. (3, (), "Test"): the request that rank 3 tests has not completed yet.
-Option = tuple[int, Any, Any]
-HERE = os.path.dirname(__file__)
+# which call. (3, (), "Test"): the request that rank 3 tests has not completed yet. (3, (),
+# "failure"): rank 3 is told of a death. With deaths there is a fourth: how many were chosen before.
+Option = tuple[Any, ...]
 
 
 class VirtualError(RuntimeError):
@@ -56,14 +59,25 @@ class Rank:
     busy_until : float
         When its last message has left.
     waits_for : object with ``told() -> str`` and ``for_whom() -> ranks``, or None
+    calls : int
+        How many it has made.
+    died : float or None
+        When it did.
     """
 
-    def __init__(self, number: int, body: Callable[[], None]) -> None:
+    def __init__(self, number: int, body: Callable[[], None], death: Death) -> None:
         self.number, self.clock, self.busy_until = number, 0.0, 0.0
         self.waits_for: Any = None
         self.wakes_at: float | None = None
+        self.calls, self.death = 0, death
+        self.died: float | None = None
         self.body = greenlet(body)
         self.body.gr_context = copy_context()  # np.errstate, for one, is as around the run
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it does nothing any more."""
+        return self.body.dead or self.died is not None
 
 
 class VirtualCluster:
@@ -81,6 +95,13 @@ class VirtualCluster:
         each request be said not to have completed yet, whether it has or not. Then a test waits for
         completion, unless nobody else can go on: a loop of tests ends. Enough for programs in which
         a second answer "not yet" does what the first has done: that test, do something, and wait.
+    deaths : mapping of int to Death, optional
+        Which ranks die, and when; with a chooser, after so many calls.
+
+    Raises
+    ------
+    ValueError
+        If deaths are of other ranks, or at a time where a chooser decides.
 
     Attributes
     ----------
@@ -94,37 +115,48 @@ class VirtualCluster:
         machine: Machine = INSTANT,
         choose: Callable[[Sequence[Option]], int] | None = None,
         vain_tests: int = 0,
+        deaths: Mapping[int, Death] | None = None,
     ) -> None:
         self.size, self.machine, self.choose = size, machine, choose
         self.vain_tests = vain_tests if choose else 0
+        self.deaths = dict(deaths or {})
+        for number, death in self.deaths.items():
+            if number not in range(size):
+                raise ValueError(f"rank {number} shall die; expected one of 0..{size - 1}")
+            if choose and death.time < math.inf:
+                raise ValueError(f"rank {number} shall die at a time, but a chooser decides")
 
     def run(self, program: Callable[[Any], Any]) -> list[Any]:
-        """Call ``program(comm)`` on every rank; return what each of them returned.
+        """Call ``program(comm)`` on every rank; return what each of them returned, or ``DEAD``.
 
         Raises
         ------
         VirtualError
             See there. An exception of a rank ends the run and is raised as it is.
         """
-        from .comm import Group, VirtualComm
+        from .comm import VirtualComm
+        from .group import Group
 
-        results: list[Any] = [None] * self.size
-        self.events, self._plan, self._tickets = (
-            0,
-            list[tuple[float, int, Rank]](),
-            itertools.count(),
-        )
+        results: list[Any] = [DEAD] * self.size
+        self.events, self._plan = 0, list[tuple[float, int, Rank]]()
+        self._tickets, self._choices = itertools.count(), itertools.count()
         self.groups: list[Group] = []
         self.over = False
 
         def body(number: int) -> Callable[[], None]:
             def run() -> None:
-                results[number] = program(VirtualComm(world, number))
+                result = program(VirtualComm(world, number))
+                self.end_if_due(self.ranks[number])
+                if self.ranks[number].died is None:
+                    results[number] = result
 
             return run
 
         self._hub = getcurrent()
-        self.ranks = [Rank(number, body(number)) for number in range(self.size)]
+        self.ranks = [
+            Rank(number, body(number), self.deaths.get(number, Death()))
+            for number in range(self.size)
+        ]
         world = Group(self, range(self.size))
         for rank in self.ranks:
             self.wake(rank, 0.0)
@@ -145,7 +177,7 @@ class VirtualCluster:
 
     def wake(self, rank: Rank, time: float) -> None:
         """Plan to resume a rank at a time, unless it is to be resumed earlier."""
-        if rank.wakes_at is None or time < rank.wakes_at:
+        if rank.died is None and (rank.wakes_at is None or time < rank.wakes_at):
             rank.wakes_at = time
             heapq.heappush(self._plan, (time, next(self._tickets), rank))
 
@@ -154,8 +186,43 @@ class VirtualCluster:
         if self.over:
             raise GreenletExit
         rank.waits_for = waits_for
+        if rank.death.time < math.inf:
+            self.wake(rank, max(rank.clock, rank.death.time))
         self._hub.switch()
         rank.waits_for = None
+        self.end_if_due(rank)
+
+    def enter(self, rank: Rank) -> None:
+        """Count a call that the rank which runs makes, unless it dies before."""
+        if self.over:
+            raise GreenletExit
+        if rank.calls >= rank.death.calls:
+            self._die(rank)
+        self.end_if_due(rank)
+        rank.calls += 1
+
+    def end_if_due(self, rank: Rank) -> None:
+        """Let the rank that runs die, if it should have by now."""
+        if rank.died is None and rank.clock >= rank.death.time:
+            self._die(rank)
+
+    def _die(self, rank: Rank) -> None:
+        died = min(rank.clock, rank.death.time)
+        if self.choose is None:  # what comes before happens before
+            self.wake(rank, died)
+            self._hub.switch()
+        rank.died = died
+        for group in self.groups:
+            if rank in group.members:
+                lose(group, group.members.index(rank))
+        self.wake_waiting(died)
+        self._hub.switch()  # until the run's end, so that nothing that it would still do is done
+
+    def wake_waiting(self, time: float) -> None:
+        """Let all ranks that wait look whether something has failed."""
+        for rank in self.ranks:
+            if rank.waits_for is not None:
+                self.wake(rank, max(rank.clock, time))
 
     def let_others_catch_up(self, rank: Rank) -> None:
         """Leave off until no other rank is behind this one's clock."""
@@ -185,7 +252,13 @@ class VirtualCluster:
         waiting = [rank for rank in self.ranks if hasattr(rank.waits_for, "ways")]
         ways = [(rank, way) for rank in waiting for way in rank.waits_for.ways()]
         if ways:
-            rank, way = ways[self.choose([way.option for _, way in ways])]
+            options: list[Option] = [way.option for _, way in ways]
+            if self.deaths:
+                # After a death or a revocation others cannot be told what they could before: no
+                # two choices can be exchanged, so that for ``explore`` none is like another.
+                choice = next(self._choices)
+                options = [(*option, choice) for option in options]
+            rank, way = ways[self.choose(options)]
         else:
             ways = [
                 (rank, rank.waits_for.otherwise) for rank in waiting if rank.waits_for.otherwise
@@ -198,49 +271,9 @@ class VirtualCluster:
         return True
 
     def _check_end(self) -> None:
-        stuck = [rank for rank in self.ranks if not rank.body.dead]
+        stuck = [rank for rank in self.ranks if not rank.has_ended]
         if stuck:
-            raise VirtualError(self._story(stuck))
+            raise VirtualError(story(self.ranks, stuck))
         left = [text for group in self.groups for text in group.left_over()]
         if left:
             raise VirtualError("left over at the end:\n  " + "\n  ".join(left))
-
-    def _story(self, stuck: list[Rank]) -> str:
-        lines = [f"deadlock: {len(stuck)} of {self.size} ranks wait, and nobody can go on"]
-        for rank in stuck:
-            whom = sorted(rank.waits_for.for_whom())
-            ended = [number for number in whom if self.ranks[number].body.dead]
-            also = f" (rank {ended[0]} has ended)" if ended else ""
-            lines.append(f"  rank {rank.number} waits for {rank.waits_for.told()}{also}")
-            lines.append(f"    {place(rank.body.gr_frame)}")
-        circle = self._circle(stuck)
-        if circle:
-            lines.append("  in a circle: " + " -> ".join(f"rank {number}" for number in circle))
-        return "\n".join(lines)
-
-    def _circle(self, stuck: list[Rank]) -> list[int]:
-        """Follow who waits for whom until somebody comes up again; turn back where nobody does."""
-        ahead = {
-            rank.number: [n for n in rank.waits_for.for_whom() if not self.ranks[n].body.dead]
-            for rank in stuck
-        }
-        for start in ahead:
-            path = [start]
-            while path:
-                if not ahead[path[-1]]:
-                    path.pop()
-                    continue
-                following = ahead[path[-1]].pop(0)
-                if following in path:
-                    return [*path[path.index(following) :], following]
-                path.append(following)
-        return []
-
-
-def place(frame: FrameType | None) -> str:
-    """Find the line of the program, outside of this package, at which a rank stands."""
-    while frame is not None and os.path.dirname(frame.f_code.co_filename) == HERE:
-        frame = frame.f_back
-    if frame is None:
-        return "?"
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"

@@ -10,10 +10,13 @@ from mpi4py import MPI
 
 from .cluster import VirtualError
 from .data import Buffer, Data, spoil
+from .failure import has_died
 from .requests import Request
 
 if TYPE_CHECKING:
-    from .comm import Group, VirtualComm
+    from .comm import VirtualComm
+    from .failure import FailureError
+    from .group import Group
 
 UFUNCS = ((MPI.SUM, np.add), (MPI.MAX, np.maximum), (MPI.MIN, np.minimum))
 
@@ -38,6 +41,8 @@ class Collective:
         Where it was called first, and by which rank.
     joined : dict of int to InCall
         Those who have called it, by their number in the communicator.
+    inside : set of int
+        Those who have called it, and do not know yet that it has completed.
     result
         What receiving buffers get.
     made : dict of int to (Group, int)
@@ -53,6 +58,7 @@ class Collective:
     place: str
     first: int
     joined: dict[int, InCall] = field(default_factory=dict)
+    inside: set[int] = field(default_factory=set)
     result: Any = None
     ready: float = 0.0
     made: dict[int, tuple[Group, int]] = field(default_factory=dict)
@@ -60,6 +66,7 @@ class Collective:
     def join(self, index: int, call: InCall) -> None:
         """Take a rank's part, and complete what that completes."""
         self.joined[index] = call
+        self.inside.add(index)
         everyone = len(self.joined) == len(self.group.members)
         if self.kind == "Bcast":
             self._pass_on(index, call)
@@ -71,6 +78,20 @@ class Collective:
                 self._complete_all()
             del self.group.calls[self.number]
             self.joined = {}  # no circle of references is left
+        else:
+            self.give_up()
+
+    def hopeless(self) -> bool:
+        """Whether somebody has died who has not joined."""
+        return not self.joined.keys() >= set(self.group.dead)
+
+    def give_up(self) -> None:
+        """Fail those who wait for somebody who has died."""
+        missing = [index for index in self.group.dead if index not in self.joined]
+        if not missing or (self.kind == "Bcast" and self.root not in missing):
+            return
+        for call in self.joined.values():
+            call.fail(has_died(self.group, missing[0]), self.group.time_of_death(missing[0]))
 
     def _pass_on(self, index: int, call: InCall) -> None:
         if index == self.root:
@@ -122,12 +143,14 @@ class InCall(Request):
         self, comm: VirtualComm, call: Collective, send: Buffer, receive: Buffer | None
     ) -> None:
         super().__init__(comm)
+        self.index = comm.rank
         self.call, self.send, self.receive, self.data = call, send, receive, Data(send)
         if receive is not None:
             spoil(receive)
 
     def finish(self, status: MPI.Status | None) -> None:
         """Find the result in the buffer; check that what was sent is what is there."""
+        self.call.inside.discard(self.index)
         if self.send is not self.receive and not self.data.same_as(self.send):
             raise VirtualError(
                 f"rank {self.member.number} changed a buffer while it was in {self.call.kind}"
@@ -136,6 +159,11 @@ class InCall(Request):
             self.call.result.put_into(self.receive)
         elif isinstance(self.call.result, np.ndarray) and isinstance(self.receive, np.ndarray):
             self.receive.reshape(-1)[: len(self.call.result)] = self.call.result
+
+    def doubt(self) -> FailureError | None:
+        """Find whether a rank has died in the call: it may have completed for some only."""
+        lost = [index for index in self.group.dead if index in self.call.inside]
+        return has_died(self.group, lost[0]) if lost else super().doubt()
 
     def told(self) -> str:
         """Say what is waited for."""

@@ -8,82 +8,24 @@ the order of ranks. What is not here raises ``AttributeError``, by its name.
 
 from __future__ import annotations
 
-import itertools
 import sys
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from .cluster import Rank, VirtualCluster, VirtualError, place
+from .cluster import VirtualError
 from .collectives import Collective, InCall, ufunc_of
 from .data import Buffer
+from .failure import fails, failure_of_wildcard
 from .requests import Message, Receive, Send
+from .story import place
+from .survival import Survivor
 from .waiting import Anybody
 
 
-class Group:
-    """What the ranks of one communicator share.
-
-    Attributes
-    ----------
-    members : list of Rank
-        By their number in the communicator.
-    messages, receives : lists, one for each member
-        Sent to it and not matched yet; posted by it and not matched yet. Both in order.
-    """
-
-    def __init__(self, cluster: VirtualCluster, numbers: Iterable[int]) -> None:
-        self.cluster = cluster
-        self.members = [cluster.ranks[number] for number in numbers]
-        self.messages: list[list[Message]] = [[] for _ in self.members]
-        self.receives: list[list[Receive]] = [[] for _ in self.members]
-        self.calls: dict[int, Collective] = {}
-        cluster.groups.append(self)
-
-    def part(self, indices: list[int]) -> Group:
-        """Make a new group of some of the members."""
-        return Group(self.cluster, [self.members[index].number for index in indices])
-
-    def left_over(self) -> Iterator[str]:
-        """What was begun, and never completed by others, in words."""
-        for member, messages in zip(self.members, self.messages, strict=True):
-            for message in messages:
-                source = self.members[message.source].number
-                yield (
-                    f"a message that nobody received: rank {source} to rank {member.number}, "
-                    f"tag {message.tag}, {message.size} bytes, sent at {message.place}"
-                )
-        for receive in itertools.chain(*self.receives):
-            yield f"a receive on rank {receive.member.number}: {receive.told()}"
-        for call in self.calls.values():
-            missing = set(range(len(self.members))) - set(call.joined)
-            yield (
-                f"{call.kind}, called by rank {call.first} at {call.place}, never by rank "
-                + ", ".join(str(self.members[index].number) for index in sorted(missing))
-            )
-
-
-class VirtualComm:
-    """One rank's communicator.
-
-    Parameters
-    ----------
-    group : Group
-    rank : int
-        Its number in the group.
-    """
-
-    def __init__(self, group: Group, rank: int) -> None:
-        self.group, self.rank, self.cluster = group, rank, group.cluster
-        self.member: Rank = group.members[rank]
-        self.calls = 0
-
-    @property
-    def size(self) -> int:
-        """Number of ranks."""
-        return len(self.group.members)
+class VirtualComm(Survivor):
+    """One rank's communicator; of deaths, see ``Survivor``, and for its parameters."""
 
     def clock(self) -> float:
         """Virtual time of the rank, in seconds."""
@@ -95,6 +37,7 @@ class VirtualComm:
 
     def Isend(self, buffer: Buffer, dest: int, tag: int = 0) -> Send:  # noqa: N802
         """Begin to send."""
+        self.cluster.enter(self.member)
         self._check(dest)
         send = Send(self, buffer, dest, tag)
         machine, clock = self.cluster.machine, self.member.clock
@@ -102,8 +45,10 @@ class VirtualComm:
         leaves = max(clock, self.member.busy_until) + send.data.size / machine.bandwidth
         self.member.busy_until = leaves
         message = Message(self.rank, tag, send.data, leaves + machine.latency, here(), send)
-        if send.data.size <= machine.eager:
+        if send.data.size <= machine.eager and self.group.revoked is None:
             send.complete(clock)
+        if fails(self.group, send, dest):
+            return send
         for receive in self.group.receives[dest]:
             if receive.source == self.rank and receive.tag in (MPI.ANY_TAG, tag):
                 self.group.receives[dest].remove(receive)
@@ -119,6 +64,7 @@ class VirtualComm:
         """Begin to receive, from one rank."""
         if source == MPI.ANY_SOURCE:
             raise NotImplementedError("a virtual Irecv from any source; Probe first")
+        self.cluster.enter(self.member)
         self._check(source)
         receive = Receive(self, buffer, source, tag)
         for message in self.group.messages[self.rank]:
@@ -126,7 +72,8 @@ class VirtualComm:
                 self.group.messages[self.rank].remove(message)
                 receive.match(message)
                 return receive
-        self.group.receives[self.rank].append(receive)
+        if not fails(self.group, receive, source):
+            self.group.receives[self.rank].append(receive)
         return receive
 
     def Send(self, buffer: Buffer, dest: int, tag: int = 0) -> None:  # noqa: N802
@@ -218,6 +165,7 @@ class VirtualComm:
         """Say whether a message has arrived by now."""
         if source != MPI.ANY_SOURCE or self.cluster.choose is not None:
             raise NotImplementedError("a virtual Iprobe of one source, or in a chooser's hand")
+        self.cluster.enter(self.member)
         self.cluster.let_others_catch_up(self.member)
         there = [
             message
@@ -226,6 +174,9 @@ class VirtualComm:
         ]
         if there and status is not None:
             min(there, key=lambda message: (message.arrival, message.source)).tell(status)
+        failure = failure_of_wildcard(self.group, self.rank)
+        if failure is not None and not there:
+            raise failure[1]
         return bool(there)
 
     def _split(self, kind: str, color: int, key: int) -> Any:
@@ -247,13 +198,14 @@ class VirtualComm:
         root: int,
         ufunc: np.ufunc | None = None,
     ) -> InCall:
+        self.cluster.enter(self.member)
         self._check(root)
         shape = (send.nbytes, send.dtype)
         self._check_room(kind, shape, receive, root)
         number, self.calls = self.calls, self.calls + 1
         call = self.group.calls.get(number)
         if call is None:
-            call = self.group.calls[number] = Collective(
+            call = Collective(
                 self.group, number, kind, root, ufunc, shape, here(), self.member.number
             )
         elif (call.kind, call.root, call.ufunc, call.shape) != (kind, root, ufunc, shape):
@@ -263,7 +215,9 @@ class VirtualComm:
                 f"called {described(call.kind, call.root, call.ufunc, call.shape)} at {call.place}"
             )
         request = InCall(self, call, send, receive)
-        call.join(self.rank, request)
+        if not fails(self.group, request):
+            self.group.calls[number] = call
+            call.join(self.rank, request)
         return request
 
     def _check_room(

@@ -5,6 +5,9 @@ arrivals at one rank matters. The same is true of what ranks are told about thei
 others do meanwhile only adds to what a rank could be told. Of all schedules that differ in such
 exchanges only, one is run: by depth-first search with sleep sets. Source: P. Godefroid,
 Partial-Order Methods for the Verification of Concurrent Systems (1996), section 5.
+
+A death takes from what others could be told, so that with deaths every order is run: the options of
+such a cluster all differ.
 """
 
 from __future__ import annotations

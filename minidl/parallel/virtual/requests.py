@@ -10,10 +10,12 @@ from mpi4py import MPI
 
 from .cluster import VirtualError
 from .data import Buffer, Data, spoil
-from .waiting import Several, under_way
+from .failure import FailureError, in_status, is_revoked
+from .waiting import Doubt, Several, under_way
 
 if TYPE_CHECKING:
     from .comm import VirtualComm
+    from .survival import Survivor
 
 PATIENCE = 1000  # tests in vain
 
@@ -27,31 +29,42 @@ class Request:
     Attributes
     ----------
     time : float or None
-        When it completed; None as long as that is not known.
+        When it completed, or failed; None as long as that is not known.
+    error : FailureError or None
+        Why it failed.
     finished : bool
         The program knows; for MPI, it is null from now on.
     tests : int
         How often it was tested in vain; by the clock, since ``tested``.
     """
 
-    def __init__(self, comm: VirtualComm) -> None:
+    def __init__(self, comm: Survivor) -> None:
         self.cluster, self.group, self.member = comm.cluster, comm.group, comm.member
         self.began = self.tested = self.member.clock
         self.time: float | None = None
+        self.error: FailureError | None = None
         self.finished, self.tests = False, 0
 
     def Wait(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Go on when it has completed."""
+        self.cluster.enter(self.member)
         while self.time is None:
             self.cluster.sleep(self.member, self)
         self.member.clock = max(self.member.clock, self.time)
+        self.cluster.end_if_due(self.member)
         if not self.finished:
+            doubt = self.doubt() if self.cluster.choose and self.error is None else None
+            if doubt is not None and Doubt(self.cluster, self.member).wait():
+                self.error = doubt
             self.finished = True
+            if self.error is not None:
+                raise self.error
             self.finish(status)
         return True
 
     def Test(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Say whether it has completed by now."""
+        self.cluster.enter(self.member)
         if self.finished:
             return True
         if not self.cluster.vain_tests:
@@ -139,6 +152,16 @@ class Request:
         ):
             self.cluster.wake(self.member, max(time, self.member.clock))
 
+    def fail(self, error: FailureError, time: float) -> None:
+        """Note that it will never complete, unless it has."""
+        if self.time is None:
+            self.error = error
+            self.complete(max(self.began, time))
+
+    def doubt(self) -> FailureError | None:
+        """Find why, completed as it is here, it could elsewhere have failed."""
+        return is_revoked() if self.group.revoked is not None else None
+
     def finish(self, status: MPI.Status | None) -> None:
         """What the rank finds done when it has waited."""
 
@@ -181,6 +204,9 @@ class Send(Request):
         super().__init__(comm)
         self.buffer, self.dest, self.tag = buffer, dest, tag
         self.data = Data(buffer)
+
+    def doubt(self) -> None:
+        """Have none: what was sent is sent."""
 
     def finish(self, status: MPI.Status | None) -> None:
         """Check that what was sent is what is there."""
@@ -245,10 +271,30 @@ class Receive(Request):
 def finish(
     requests: Sequence[Request], places: Sequence[int], statuses: list[MPI.Status] | None
 ) -> list[int]:
-    """Complete these; the first of them tells the first status, and so on."""
+    """Complete these; the first of them tells the first status, and so on.
+
+    Raises
+    ------
+    FailureError
+        ERR_IN_STATUS, as soon as one has failed; those that have not completed by then stay begun.
+    """
     places = sorted(places)
     if statuses is not None:
         statuses.extend(MPI.Status() for _ in places[len(statuses) :])
+    begun = under_way(requests)
+    left = [begun[place] for place in places if place in begun]
+    for request in left:
+        request.cluster.enter(request.member)
+        while request.time is None and not any(other.error for other in left):
+            request.cluster.sleep(request.member, request)
+    failed = None
     for number, place in enumerate(places):
-        requests[place].Wait(None if statuses is None else statuses[number])
+        if place in begun and begun[place].time is None:
+            continue
+        try:
+            requests[place].Wait(None if statuses is None else statuses[number])
+        except FailureError as error:
+            failed = error
+    if failed is not None:
+        raise in_status(failed)
     return places

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mpi4py import MPI
 
 from .cluster import Option, Rank, VirtualCluster
+from .failure import FailureError, failure_of_wildcard
 
 if TYPE_CHECKING:
     from .comm import VirtualComm
     from .requests import Message, Request
+
+
+FAILURE = "failure"  # in place of a tag: a chooser tells the rank of a death or a revocation
 
 
 class Way(NamedTuple):
@@ -47,6 +51,7 @@ class Crossroads:
 
     def wait(self) -> Any:
         """Go on when there is a way, and no earlier one can come any more."""
+        self.cluster.enter(self.member)
         by_clock = self.cluster.choose is None
         while self.chosen is None:
             ways = self.ways()
@@ -67,8 +72,26 @@ class Anybody(Crossroads):
         super().__init__(comm.cluster, comm.member)
         self.comm, self.tag = comm, tag
 
+    def wait(self) -> Message:
+        """Go on with a message; raises ``FailureError`` where a death comes before it."""
+        result: Message | FailureError = super().wait()
+        if isinstance(result, FailureError):
+            raise result
+        return result
+
     def ways(self) -> list[Way]:
-        """Find the first message from each rank that would do."""
+        """Find the first message from each rank that would do; then, what may come in between.
+
+        By the clock, that is nothing where a message is there.
+        """
+        ways, failure = self._messages(), failure_of_wildcard(self.comm.group, self.comm.rank)
+        there = self.cluster.choose is None and any(w.time <= self.member.clock for w in ways)
+        if failure is not None and not there:
+            time, error = failure
+            ways.append(Way(time, (self.member.number, (), FAILURE), error))
+        return ways
+
+    def _messages(self) -> list[Way]:
         first: dict[int, Message] = {}
         for message in self.comm.group.messages[self.comm.rank]:
             if self.tag in (MPI.ANY_TAG, message.tag):
@@ -91,6 +114,18 @@ class Anybody(Crossroads):
     def for_whom(self) -> list[int]:
         """Find who could end the waiting."""
         return [m.number for m in self.comm.group.members if m is not self.member]
+
+
+class Doubt(Crossroads):
+    """Whether a call that some complete in which another dies has failed for this rank.
+
+    Only for a chooser: by the clock, who has made its part of a call before it dies has done it.
+    """
+
+    def ways(self) -> list[Way]:
+        """Find two: False, it has not; True, it has."""
+        number = self.member.number
+        return [Way(0.0, (number, (0,), "Wait"), False), Way(0.0, (number, (), FAILURE), True)]
 
 
 class Several(Crossroads):
@@ -154,6 +189,7 @@ class Several(Crossroads):
 
     def test(self) -> tuple[int, ...]:
         """Say which have completed by now; () if none, or not enough of them."""
+        self.cluster.enter(self.member)
         if self.cluster.vain_tests:
             answer = self._chosen_answer()
         else:
