@@ -132,17 +132,17 @@ def main(kind: str, original: str, first: str, stop: str) -> None:
     print(json.dumps(["kilobytes", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 
 
-def outcomes(kind: str, original: Path, count: int) -> tuple[dict[int, str], int]:
-    """Try so many mutants of a file; return what came of each, and the most kilobytes used."""
+def outcomes(kind: str, original: Path, first: int, count: int) -> tuple[dict[int, str], int]:
+    """Try mutants ``first`` and after; return what came of each, and the most kilobytes used."""
     whole = original.read_bytes()
     found: dict[int, str] = {}
-    kilobytes, first = 0, 0
+    kilobytes, stop = 0, first + count
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    while first < count:
+    while first < stop:
         original.write_bytes(whole)
-        command = [sys.executable, __file__, kind, str(original), str(first), str(count)]
+        command = [sys.executable, __file__, kind, str(original), str(first), str(stop)]
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=200, check=False
+            command, env=environment, capture_output=True, text=True, timeout=280, check=False
         )
         for name, value in map(json.loads, done.stdout.splitlines()):
             if name == "kilobytes":

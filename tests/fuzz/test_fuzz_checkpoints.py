@@ -47,7 +47,7 @@ def write_record(path):
 def test_a_damaged_file_of_a_run_is_refused_in_a_line_or_read(tmp_path, state, name):
     path = tmp_path / name
     checkpoint.save(path, state) if name == "checkpoint.h5" else write_record(path)
-    found, kilobytes = outcomes("checkpoint", path, MUTANTS[name])
+    found, kilobytes = outcomes("checkpoint", path, 0, MUTANTS[name])
     assert wrong(found) == {}
     assert {*found.values()} == {"read", "refused"}
     assert len(found) == MUTANTS[name]

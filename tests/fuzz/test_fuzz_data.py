@@ -10,7 +10,7 @@ from minidl.data import Dataset
 from minidl.errors import UserError
 from minidl_models.climate.channels import CHANNELS, MOST_BOXES, UNUSED
 
-MUTANTS = {"hep": 2000, "climate": 1000}  # of the file of each model
+MUTANTS = 1000  # a test
 MOST_MEMORY = 500_000  # kilobytes, of which the libraries alone need a fourth
 
 
@@ -23,19 +23,21 @@ def write_climate(path):
         file.create_dataset("images", data=images.round(1), chunks=(1, 4, 32, 32),
                             compression="gzip", shuffle=True)  # fmt: skip
         file["boxes"] = boxes
-        file.attrs["classes"] = ["one", "two"]
+        # Of a fixed length: texts of others lie in a heap without a checksum, and HDF5 may look in
+        # a damaged one for ever.
+        file.attrs["classes"] = np.array(["one", "two"], np.bytes_)
     return path
 
 
-@pytest.mark.parametrize("model", MUTANTS)
-def test_a_damaged_data_file_is_refused_in_a_line_or_read(tmp_path, model):
+@pytest.mark.parametrize(("model", "first"), [("hep", 0), ("hep", 1000), ("climate", 0)])
+def test_a_damaged_data_file_is_refused_in_a_line_or_read(tmp_path, model, first):
     """Never another exception, a crash of the interpreter, a hang, or all of the memory."""
     path = tmp_path / "data.h5"
     write_events(path, 6, size=4) if model == "hep" else write_climate(path)
-    found, kilobytes = outcomes(model, path, MUTANTS[model])
+    found, kilobytes = outcomes(model, path, first, MUTANTS)
     assert wrong(found) == {}
     assert {*found.values()} == {"read", "refused"}  # else the damage is no test of anything
-    assert len(found) == MUTANTS[model]
+    assert len(found) == MUTANTS
     assert kilobytes < MOST_MEMORY
 
 
