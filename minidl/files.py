@@ -18,8 +18,7 @@ def write_whole(path: Path, contents: bytes) -> None:
     temporary = path.with_name(f"{path.name}.part")
     try:
         temporary.unlink(missing_ok=True)
-        with temporary.open("xb") as file:
-            file.write(contents)
+        temporary.write_bytes(contents)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
