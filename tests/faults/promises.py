@@ -40,8 +40,8 @@ def broken(cell: Cell, outcome: Outcome, ulfm: bool) -> list[str]:
     if outcome.damaged:
         found.append(f"the newest checkpoint is damaged: {outcome.damaged}")
     if ulfm:
-        found += death_not_outlived(cell, outcome)
-    elif not (outcome.finished and may_finish(cell, outcome)):
+        return found + death_not_outlived(cell, outcome)
+    if not (outcome.finished and may_finish(cell, outcome)):
         found += ends_badly(cell, outcome)
     return found + goes_on_badly(outcome)
 
@@ -87,7 +87,8 @@ def death_not_outlived(cell: Cell, outcome: Outcome) -> list[str]:
 def goes_on_badly(outcome: Outcome) -> list[str]:
     """A run goes on from its last checkpoint, and ends as it would have ended."""
     found = []
-    refused = outcome.saved in (-1, ITERATIONS)  # nothing to go on from, nothing left to do
+    # Nothing to go on from, or nothing left to do.
+    refused = outcome.finished or outcome.saved in (-1, ITERATIONS)
     if outcome.resumed != (2 if refused else 0):
         found.append(f"--resume: status {outcome.resumed}: {outcome.resumed_said}")
     if outcome.equal is False:

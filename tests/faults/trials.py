@@ -27,7 +27,7 @@ ITERATIONS = 12
 HOW = ("--width", 4, "--batch-size", 2, "--iterations", ITERATIONS, "--checkpoint-every", 4)
 # What MPICH's mpiexec says where ranks did not end well.
 MPICH_BOX = re.compile(r"(?ms)^={70,}\n=   BAD TERMINATION.*\Z")
-SAID = re.compile(r"(?m)^(?:minidl: |rank \d+ failed|lost rank ).*$")
+SAID = re.compile(r"(?m)^(?:minidl: |rank \d+ failed).*$")
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,10 @@ def attempt(
             Path(path).unlink(missing_ok=True)
     listen(outcome, printed)
     look(outcome, folder / "run", noted.get("seconds", 0.0))
+    if ulfm and outcome.finished:  # by fewer ranks: another result, and nothing is left to do
+        return outcome
     go_on(outcome, layout, folder)
-    # What fewer ranks go on with is another result.
-    if outcome.saved >= 0 and not ulfm and outcome.resumed in (0, 2):
+    if outcome.saved >= 0 and outcome.resumed in (0, 2):
         compare(outcome, rehearsal, folder, exact=cell.strategy == "sync")
     return outcome
 
@@ -214,9 +215,11 @@ def look(outcome: Outcome, run: Path, struck: float) -> None:
         return
     outcome.finished = bool(log) and log[-1].get("reason") == "finished"
     iterations = [event for event in log if event["event"] == "iteration"]
-    after = [event["seconds"] for event in iterations if event["seconds"] > struck]
-    if any(event["event"] == "lost" for event in log) and after:
-        outcome.paused = min(after) - struck
+    setbacks = [place for place, event in enumerate(log) if "setback" in event]
+    if setbacks:
+        outcome.said.append(log[setbacks[0]]["setback"])
+        later = [event for event in log[setbacks[0] :] if event["event"] == "iteration"]
+        outcome.paused = min((event["seconds"] for event in later), default=struck) - struck
     outcome.loss = iterations[-1]["loss"] if iterations else None
     made = [(event["group"], event["iteration"]) for event in iterations]
     outcome.repeated = len(made) - len(set(made))
