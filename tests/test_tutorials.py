@@ -15,6 +15,7 @@ from launch import mpiexec
 
 from minidl import record
 from minidl.parallel import hybrid, sync
+from minidl.run import read_log
 from minidl.runs.wait_report import costs
 from minidl.runs.waits import find_waits
 
@@ -438,6 +439,84 @@ def test_finding_storms_with_half_the_labels():
         of_network = json.loads(path.read_text())["network"]
         judged = [of_network[iou]["mean"] for iou in ("0.1", "0.5")]
         assert [float(mean) for mean in said] == pytest.approx(judged, abs=6e-4)
+
+
+@needs_events
+def test_killing_a_rank():
+    printed = run("11", ["deaths"])
+    (status,) = numbers("mpiexec ended with status", printed)
+    assert status != 0
+    made, saved, lost = map(
+        int, re.search(r"made: (\d+), saved: (\d+), lost: (\d+)", printed).groups()
+    )
+    assert saved % 10 == 0
+    assert made in (25, 26)  # killed in the 27th
+    assert lost == made - saved
+    kept = [int(count) for count in numbers("bytes, of iteration", printed)]
+    assert kept == [saved, saved - 10, saved - 20][: len(kept)]
+    assert f"goes on from tutorials/output/small/11_killed/checkpoint.h5, of iteration {saved}" in (
+        " ".join(printed.split())
+    )
+    for phrase in ("arrays in the last checkpoint:", "iterations in the log:"):
+        assert re.search(rf"{phrase} \d\d, of which differ: 0\n", printed)
+    optima = re.findall(
+        r"best +(\d+) s, Young +(\d+) s; lost (\S+) .*s, (\S+) .*, (\S+) % at best", printed
+    )
+    for best, young, with_youngs, with_twice, at_best in np.array(optima, float):
+        assert young == pytest.approx(best, rel=0.05)
+        assert at_best <= with_youngs < 1.01 * at_best
+        assert with_twice < 1.3 * at_best
+    paper = re.findall(r"best every +(\d+) .*, (\S+) % lost; every ten: (\S+) %", printed)
+    every, at_best, at_ten = np.array(paper, float).reshape(3, 2, 3).transpose(2, 0, 1)
+    assert (every[:, 0] > 10).all()  # HEP: "more often than needed"
+    assert every[1, 1] == pytest.approx(10, rel=0.3)  # climate, if nodes last five years
+    assert (at_best <= at_ten).all()
+    assert (at_ten[1:] < 1).all()
+
+    assert printed.count("; turn 3: rank 2 has died; turn 4: 3 ranks\n") == 3
+    assert "rank 0 waits for a message from rank 3 with any tag (rank 3 has ended)" in printed
+    assert re.search("with Revoke: +the communicator is revoked; rank 2 has died; rank", printed)
+
+    table = re.findall(
+        r"^(\w+) +a (\w+) +((?: +\d\.\d\d)+) +(\d\.\d\d)   (\[.*\]) -> (\[.*\])$",
+        printed,
+        re.MULTILINE,
+    )
+    assert [
+        (*row[:2], *map(json.loads, row[4:]), [float(seconds) for seconds in row[2].split()])
+        for row in table
+    ] == [
+        ("sync", "worker", [0, 0, 0, 0], [0, 0, 0], [0.04]),
+        ("hybrid", "member", [0, 0, 1, 1, -1], [0, 0, 1, -1], [0, 0.25]),
+        ("hybrid", "root", [0, 0, 1, 1, -1], [0, 0, 1, -1], [0, 0.25]),
+        ("async", "worker", [0, 1, 2, 3, -1, -1], [0, 1, 2, -1, -1], [0, 0, 0]),
+        ("async", "server", [0, 1, 2, 3, -1, -1], [0, 1, 2, 3, -1], 4 * [0.04]),
+    ]
+    assert [float(row[3]) for row in table] == [0.13, 0.25, 0.25, 0, 0.17]
+    layers = re.findall(
+        r"of rank (\d): (\d+) updates; Adam remembers up to +(\S+); .* run: (\d+)$",
+        printed,
+        re.MULTILINE,
+    )
+    assert {rank for rank, *_ in layers} == {"4", "5"}
+    for rank, updates, memory, listed in layers:
+        assert updates == "20"
+        assert (float(memory) > 0) == (rank == "4")
+        # Eleven more iterations of four workers; the list of what was before is gone with rank 5.
+        assert int(listed) == 4 * 11 + (20 if rank == "4" else 0)
+    output = TUTORIALS / "output" / "small"
+    for name in ("member", "root"):
+        undisturbed, disturbed = made_by_groups(output / f"11_{name}")
+        assert undisturbed == [*range(1, 9)]  # until all meet
+        assert disturbed == [*range(1, 6)]
+
+
+def made_by_groups(folder):
+    """The iterations that each of two groups made before the run began anew."""
+    log = read_log(folder)
+    before = log[: [event["event"] for event in log].index("resume")]
+    steps = [event for event in before if event["event"] == "iteration"]
+    return [[step["iteration"] for step in steps if step["group"] == group] for group in (0, 1)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem[:2])
