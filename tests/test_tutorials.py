@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from launch import mpiexec
+from launch import minidl, mpiexec
 
 from minidl import record
 from minidl.parallel import hybrid, sync
@@ -505,6 +505,9 @@ def test_killing_a_rank():
         # Eleven more iterations of four workers; the list of what was before is gone with rank 5.
         assert int(listed) == 4 * 11 + (20 if rank == "4" else 0)
     output = TUTORIALS / "output" / "small"
+    replay = minidl("replay", output / "11_server")
+    assert replay.returncode == 2
+    assert "cannot be replayed: lost rank 5 (a server)" in replay.stderr
     for name in ("member", "root"):
         undisturbed, disturbed = made_by_groups(output / f"11_{name}")
         assert undisturbed == [*range(1, 9)]  # until all meet

@@ -495,8 +495,8 @@ for number, (name, layer) in enumerate(state.layers.items()):
 # %% [markdown]
 # Rank 5 is the one that died. The layers of rank 4 have lost nothing. Of the others no update is
 # lost that a worker had been told of. But for its next steps Adam knows a single gradient, then
-# two, as at the start of training; and a run whose list of updates is incomplete cannot be
-# replayed.
+# two, as at the start of training; and the list of updates has a gap. (`minidl replay` refuses all
+# runs that have outlived a death.)
 #
 # Why is that memory not kept twice? It could be, by a second server for each layer that receives
 # all that the first does. It would double the servers' messages, in every iteration, for a death in
