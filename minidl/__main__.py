@@ -46,13 +46,12 @@ def _say(message: object) -> None:
 def _leave(message: object, status: int) -> None:
     """End this process, and every other rank of the run if there is one."""
     parallel = sys.modules.get("minidl.parallel")
+    if _launcher_rank() > 0:
+        time.sleep(1)  # where all ranks fail alike, the first has spoken and ended them by then
+    if parallel or _launcher_rank() == 0:
+        _say(message)
     if parallel:
-        _say(message)
         parallel.abort(status)
-    elif _launcher_rank() == 0:
-        _say(message)
-    else:
-        time.sleep(1)  # Open MPI's mpiexec ends all ranks once one has left: the first speaks first
     sys.exit(status)
 
 

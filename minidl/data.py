@@ -203,7 +203,7 @@ class Batches:
         full = self.batch_size * self.size
         return min(full, self.samples - iteration % self.per_epoch * full)
 
-    def count(self, iteration: int, ranks: Sequence[int]) -> int:
+    def count(self, iteration: int, ranks: range) -> int:
         """Samples that some of the ranks together have in batch ``iteration``."""
         each, more = divmod(self.total(iteration), self.size)
         return sum(each + (rank < more) for rank in ranks)

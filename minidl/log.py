@@ -27,17 +27,19 @@ class Log:
         All ranks. No message of the strategies is mistaken for an event.
     groups : int
         How many speak.
+
+    Attributes
+    ----------
     run : Run or None
         Where to write; on rank 0 only. Without one nothing is kept.
     tell : function (event)
         Is shown, on rank 0, what is written.
     """
 
-    def __init__(
-        self, comm: MPI.Intracomm, groups: int, run: Run | None, tell: Callable[[Event], None]
-    ) -> None:
-        self.comm = comm.Dup()
-        self.groups, self.run, self.tell = groups, run, tell
+    def __init__(self, comm: MPI.Intracomm, groups: int) -> None:
+        self.comm, self.groups = comm.Dup(), groups
+        self.run: Run | None = None
+        self.tell: Callable[[Event], None] = lambda event: None
         self.samples = 0  # of all groups, as far as rank 0 has heard
         self.settled = 0  # groups
         self.told = False  # to stop

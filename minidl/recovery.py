@@ -16,14 +16,30 @@ from mpi4py import MPI
 
 from . import checkpoint, snapshot
 from .data import Batches
-from .errors import AgreedError
-from .parallel.failure import is_death
+from .errors import AgreedError, UserError
+from .parallel.failure import DeathError, is_death, left_of
 from .roles import Roles
 from .settings import Settings
 from .tables import counted
 from .train import DivergedError, Training
 
 TIMES = 5  # that a run goes back; a learning rate 32 times smaller has not helped either
+
+
+def made_ready(comm: Any, kind: type[Training], **what: Any) -> Training:
+    """Return a training of this kind, made of ``what``.
+
+    Raises
+    ------
+    UserError
+        If a rank dies meanwhile: there is nothing yet to go on with.
+    """
+    try:
+        return kind(comm=comm, **what)
+    except MPI.Exception as error:
+        if not is_death(comm, error):
+            raise
+        raise UserError("a rank died before training had begun; start again") from None
 
 
 def go_back(training: Training, folder: Path, error: DivergedError) -> Training:
@@ -48,33 +64,40 @@ def go_back(training: Training, folder: Path, error: DivergedError) -> Training:
     )
 
 
-def go_on_without_the_dead(training: Training) -> Training:
+def go_on_without_the_dead(training: Training, error: Exception) -> Training:
     """Return a training of those who are left; each of them calls, wherever it was interrupted.
+
+    Parameters
+    ----------
+    training : Training
+    error : MPI.Exception or DeathError
+        By which it was interrupted.
 
     Raises
     ------
     AgreedError
         If too few are left.
     """
-    for comm in (training.comm, training.strategy.group, training.log.comm):
-        comm.Revoke()  # wherever others still wait, they come here, too
+    for comm in (training.strategy.group, training.log.comm):
+        comm.Revoke()  # whoever waits for others there comes here, too
     comm = training.comm
     while True:
-        comm = comm.Shrink()
+        comm = left_of(comm, error)
         try:
             return _of_those_who_are_left(training, comm)
-        except MPI.Exception as error:
-            if not is_death(comm, error):
+        except (MPI.Exception, DeathError) as another:
+            if not is_death(comm, another):
                 raise
-            comm.Revoke()
+            error = another
 
 
 def _of_those_who_are_left(training: Training, comm: Any) -> Training:
     before, watch = training.roles, training.stopwatch
     ranks = np.empty(comm.size, np.int64)
     comm.Allgather(np.array(training.comm.rank), ranks)
-    known = np.array([watch.now(), training.log.samples])
+    known = np.array([watch.now(), training.log.samples, not training.begun])
     comm.Allreduce(MPI.IN_PLACE, known, MPI.MAX)
+    seconds, samples, not_begun = known.tolist()
     roles = dealt_anew(before, ranks.tolist())
     if roles is None:
         raise AgreedError(
@@ -83,19 +106,15 @@ def _of_those_who_are_left(training: Training, comm: Any) -> Training:
             if comm.rank == 0
             else ""
         )
-    state = snapshot.salvage(
-        comm,
-        training.strategy,
-        training.make_optimizer(),
-        (training.group, training.made),
-        training.batches.per_epoch,
-    )
-    state.seconds, state.samples = float(known[0]), int(known[1])
+    state = training.state
+    if not not_begun:
+        progress = (training.group, training.made)
+        make_optimizer, per_epoch = training.make_optimizer(), training.batches.per_epoch
+        state = snapshot.salvage(comm, training.strategy, make_optimizer, progress, per_epoch)
+        state.seconds, state.samples = seconds, int(samples)
     dead = sorted({*range(before.ranks)} - {*ranks.tolist()})
-    why = (
-        f"lost {named(dead, before)}; the other {comm.size} go on after iteration "
-        f"{min(state.iterations)}"
-    )
+    after = min(state.iterations) if state else 0
+    why = f"lost {named(dead, before)}; the other {comm.size} go on after iteration {after}"
     return replace(
         training,
         comm=comm,

@@ -107,17 +107,17 @@ def salvage(
     layers: dict[str, LayerState] = {}
     for number, (name, layer) in enumerate(numbered(strategy.layers)):
         freshest = int(versions[:, number].argmax())
-        comm.Bcast(layer.parameters, freshest)
-        optimizer = own.get(number) or make_optimizer(np.empty_like(layer.parameters))
-        remembered, there = optimizer.state, np.array(number in own)
+        # Copies: what one has is still needed, should another rank die meanwhile.
+        parameters = layer.parameters.copy()
+        comm.Bcast(parameters, freshest)
+        optimizer = own.get(number) or make_optimizer(np.empty_like(parameters))
+        remembered, there = {}, np.array(number in own)
         comm.Bcast(there, freshest)
-        for values in remembered.values():
-            if not there:
-                values[...] = 0
-            comm.Bcast(values, freshest)
-        copies = {part: values.copy() for part, values in remembered.items()}
+        for part, values in optimizer.state.items():
+            remembered[part] = values.copy() if there else np.zeros_like(values)
+            comm.Bcast(remembered[part], freshest)
         version = int(versions[freshest, number])
-        layers[name] = LayerState(layer.parameters.copy(), layer.shapes, copies, version)
+        layers[name] = LayerState(parameters, layer.shapes, remembered, version)
     progress = np.empty((comm.size, 2), np.int64)
     comm.Allgather(np.array(made), progress)
     is_worker = progress[:, 0] >= 0
@@ -191,7 +191,7 @@ def own_versions(strategy: Any) -> list[int]:
         if number in own:
             versions.append(own[number].updates)
         elif layer in answers:
-            # An answer under way may have arrived in part; the gradient knows what it is for.
+            # An answer under way may have arrived in part: the gradient knows the version.
             parcels = strategy.gradients if strategy.requests.get(layer) else answers
             versions.append(parcels[layer].version)
         else:

@@ -22,7 +22,7 @@ from .log import Event, Log
 from .model import Model
 from .objective import Batch, Objective
 from .parallel import async_ps, hybrid, sync
-from .parallel.agreement import from_one, lowest, together, who_is_in
+from .parallel.agreement import from_one, lowest, together
 from .parallel.failure import is_death, meet
 from .parallel.served import UPDATE
 from .roles import Roles
@@ -83,7 +83,6 @@ class Training:
         with together(comm):
             self.roles = roles = self.dealt or settings.roles(comm.size)
             self.group = roles.group(comm.rank)
-            self.members = [*roles.members(self.group)] if self.group >= 0 else []
             self.model = Model(self.model, settings.options)
             self.dataset = self.model.open(settings.data)
             self.shape = self.model.shape(self.dataset)
@@ -118,7 +117,9 @@ class Training:
             self.stopwatch,
             **settings.staleness_options(),
         )
+        self.log = Log(comm, self.roles.groups)
         self.asked_to_stop = self.stopped = False
+        self.begun = False  # with the same network on all ranks
         self.done = [0] * roles.groups  # iterations that every group has made
         self.made = 0  # and this rank
         self.meetings: list[list[int]] = []  # and had made whenever all met
@@ -182,12 +183,13 @@ class Training:
 
         Where rank 0 is ``asked_to_stop``, all ranks make a checkpoint and have ``stopped`` then.
         """
-        comm, strategy, watch = self.comm, self.strategy, self.stopwatch
-        self.log = log = Log(comm, self.roles.groups, run, tell)
+        comm, strategy, watch, log = self.comm, self.strategy, self.stopwatch, self.log
+        log.run, log.tell = run, tell
         if self.state:
             log.samples = self.state.samples
         strategy.start()
         comm.Barrier()
+        self.begun = True
         watch.restart(self.state.seconds if self.state else 0.0)
         if not self.state or self.dealt:  # what the survivors have is on no disk
             self._save(run, log)
@@ -235,8 +237,14 @@ class Training:
         if self.group < 0:
             strategy.serve()
         else:
-            self._work(batches, min(self.iterations, min(self.done) // every * every + every), log)
-            strategy.stop()
+            until = min(self.iterations, min(self.done) // every * every + every)
+            try:
+                self._work(batches, until, log)
+                strategy.stop()
+            except MPI.Exception as error:
+                if is_death(self.comm, error):
+                    strategy.survive(error)
+                raise
         with self.stopwatch("wait"):
             meet(self.comm)
             if self.group >= 0 and strategy.group.rank == 0:
@@ -266,15 +274,8 @@ class Training:
         """Be a worker: the iterations of this rank's group up to ``until``, or to a stop."""
         goes_on = True
         while goes_on and self.made < until:
-            iteration = self.stopwatch.iteration = self.made + 1
-            try:
-                goes_on = self._iterate(iteration, batches, log)
-            except MPI.Exception as error:
-                if not is_death(self.comm, error):
-                    raise
-                self.strategy.survive(error)
-                self.members = who_is_in(self.strategy.group, self.comm.rank)
-            self.made = iteration
+            goes_on = self._iterate(self.made + 1, batches, log)
+            self.made += 1
 
     def _iterate(self, iteration: int, batches: Iterator[list[Batch]], log: Log) -> bool:
         """Make an iteration; return whether others may follow."""
@@ -282,9 +283,10 @@ class Training:
         is_root, before = strategy.group.rank == 0, watch.seconds.copy()
         with watch("load"):
             mine = next(batches)
+        watch.iteration = iteration
         if is_root and (self.asked_to_stop or log.diverged or log.asked_to_stop()):
             strategy.objective.asked_to_stop = True
-        samples = self.batches.count(iteration - 1, self.members)
+        samples = self.batches.count(iteration - 1, self.roles.members(self.group))
         if samples:  # the last batch of an epoch may leave nothing for a group
             loss = strategy.step(mine)
             spent = {name: watch.seconds[name] - before[name] for name in watch.seconds}
@@ -359,6 +361,8 @@ class Training:
                 state.seconds, state.samples = self.stopwatch.now(), log.samples
                 state.asked, state.meetings = run.asked, list(self.meetings)
                 run.checkpoints.write(state)
+                if self.virtual:  # all ranks are in one process, whose disk outlives them
+                    run.checkpoints.wait()
 
     def _record(self, log: Log) -> record.Record | None:
         """Bring what every rank did to rank 0; log how stale each layer's updates were."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ class Virtual:
         So many of the ranks, drawn once, are slow all the time.
     slow_factor
         So many times as long they take.
+    death
+        RANK@SECONDS: that rank dies when so many virtual seconds have passed, and others go on as
+        under an MPI that tolerates deaths. May be given several times.
     """
 
     virtual_ranks: int | None = None
@@ -34,13 +37,14 @@ class Virtual:
     jitter: float = 0.0
     slow_share: float = 0.0
     slow_factor: float = 1.0
+    death: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.virtual_ranks is None:
-            if (self.machine, self.jitter, self.slow_share, self.slow_factor) != (None, 0, 0, 1):
+            if any(getattr(self, field.name) != field.default for field in fields(self)):
                 raise UserError(
-                    "--machine, --jitter, --slow-share and --slow-factor are about virtual ranks; "
-                    "say how many there are: --virtual-ranks"
+                    "--machine, --jitter, --slow-share, --slow-factor and --death are about virtual"
+                    " ranks; say how many there are: --virtual-ranks"
                 )
         elif self.virtual_ranks < 1:
             raise UserError(f"--virtual-ranks must be at least 1, got {self.virtual_ranks}")
@@ -50,6 +54,32 @@ class Virtual:
             raise UserError(f"--slow-share must lie in [0, 1], got {self.slow_share}")
         if not 0 < self.slow_factor < np.inf:
             raise UserError(f"--slow-factor must be a positive number, got {self.slow_factor}")
+        for rank in self.deaths():
+            if rank >= (self.virtual_ranks or 0):
+                raise UserError(
+                    f"--death: there is no rank {rank} among {self.virtual_ranks} virtual ranks, "
+                    "of which the first is 0"
+                )
+
+    def deaths(self) -> dict[int, float]:
+        """When ranks die, in virtual seconds.
+
+        Raises
+        ------
+        UserError
+            If that is not said clearly.
+        """
+        times = {}
+        for text in self.death:
+            rank, _, seconds = text.partition("@")
+            try:
+                times[int(rank)] = float(seconds)
+                understood = int(rank) >= 0 <= float(seconds)
+            except ValueError:
+                understood = False
+            if not understood:
+                raise UserError(f"--death {text}: expected RANK@SECONDS, such as 3@12.5")
+        return times
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, under one name; nothing for real ranks."""

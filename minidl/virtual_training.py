@@ -19,8 +19,9 @@ import numpy as np
 from .checkpoint import State
 from .errors import AgreedError, UserError
 from .objective import Batch
-from .parallel.virtual import CORI, Machine, Stragglers, VirtualCluster
+from .parallel.virtual import CORI, Death, Machine, Stragglers, VirtualCluster
 from .parallel.virtual.ghost import TimedObjective, TimedOptimizer
+from .recovery import made_ready
 from .settings import Settings
 from .stopwatch import Stopwatch
 from .summary import summarize
@@ -91,8 +92,9 @@ def train_on_virtual_ranks(
     def program(comm: Any) -> None:
         try:
             carry_out(
-                VirtualTraining(
-                    comm=comm,
+                made_ready(
+                    comm,
+                    VirtualTraining,
                     settings=settings,
                     model=module,
                     stopwatch=Stopwatch(comm.clock),
@@ -105,7 +107,8 @@ def train_on_virtual_ranks(
             if str(error):  # else another rank is about to speak, which this one must not prevent
                 raise
 
-    cluster = VirtualCluster(virtual.virtual_ranks, machine)
+    deaths = {rank: Death(time=seconds) for rank, seconds in virtual.deaths().items()}
+    cluster = VirtualCluster(virtual.virtual_ranks, machine, deaths=deaths)
     cluster.run(program)
     return max(rank.clock for rank in cluster.ranks)
 

@@ -21,10 +21,10 @@ from ..checkpoint import State, newest
 from ..errors import UserError
 from ..parallel import abort
 from ..parallel.agreement import together
-from ..parallel.failure import end_without_the_dead, is_death
+from ..parallel.failure import DeathError, end_without_the_dead, is_death
 from ..parallel.patience import PatientComm
 from ..progress import Progress
-from ..recovery import TIMES, go_back, go_on_without_the_dead
+from ..recovery import TIMES, go_back, go_on_without_the_dead, made_ready
 from ..run import Run
 from ..settings import Settings
 from ..snapshot import generators
@@ -109,12 +109,7 @@ def train_command(
 
     if virtual.virtual_ranks is None:
         patient = PatientComm(comm)
-        try:
-            training = Training(patient, settings, module, state=state)
-        except MPI.Exception as error:
-            if not is_death(patient, error):
-                raise
-            raise UserError("a rank died before training had begun; start again") from None
+        training = made_ready(patient, Training, settings=settings, model=module, state=state)
         with Watchdog(training.stopwatch, comm.rank, settings.watchdog, partial(abort, 1)):
             carry_out(training)
         return
@@ -186,10 +181,10 @@ def train_in_spite_of_setbacks(
             if training.settings.on_divergence == "stop" or backs == TIMES:
                 raise
             backs, training = backs + 1, go_back(training, folder, error)
-        except MPI.Exception as error:
+        except (MPI.Exception, DeathError) as error:
             if not is_death(training.comm, error):
                 raise
-            training = go_on_without_the_dead(training)
+            training = go_on_without_the_dead(training, error)
 
 
 def train(
@@ -210,7 +205,7 @@ def train(
             if state:
                 run = Run.resumed(folder, asked, state)
             else:
-                run = Run(folder, asked, overwrite=overwrite)
+                run = Run(folder, asked, overwrite=overwrite or bool(training.setback))
     if run is None:
         training.run(None, lambda event: None)
         return
@@ -238,6 +233,9 @@ def train(
             record = training.run(run, progress.tell)
         except KeyboardInterrupt:
             training.stopped, record = True, None
+        except (MPI.Exception, DeathError):
+            run.checkpoints.wait()
+            raise
         if record:
             record.save(run.folder / "record.h5")
     run.log("end", reason="interrupted" if training.stopped else "finished")
@@ -289,7 +287,8 @@ def plan(training: Training) -> list[str]:
     passes = f" in each of {settings.accumulate} passes" if settings.accumulate > 1 else ""
     parts = []
     if settings.strategy == "hybrid":
-        parts.append(f"{counted(roles.groups, 'group')} of {roles.group_size}")
+        sizes = sorted({len(roles.members(group)) for group in range(roles.groups)})
+        parts.append(f"{counted(roles.groups, 'group')} of {' or '.join(map(str, sizes))}")
     if roles.servers:
         parts.append(counted(roles.servers, "server"))
     return [

@@ -50,10 +50,3 @@ def lowest(comm: MPI.Intracomm, among: bool) -> int:
     first = np.array(comm.rank if among else comm.size)
     comm.Allreduce(MPI.IN_PLACE, first, MPI.MIN)
     return int(first)
-
-
-def who_is_in(group: MPI.Intracomm, rank: int) -> list[int]:
-    """The ranks that a group's members have elsewhere, where this one has ``rank``."""
-    ranks = np.empty(group.size, np.int64)
-    group.Allgather(np.array(rank), ranks)
-    return ranks.tolist()

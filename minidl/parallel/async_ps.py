@@ -152,7 +152,10 @@ class Strategy:
         for layer, number in self.number.items():
             version = np.array(self.served[number].meet() if number in self.served else 0)
             self.comm.Bcast(version, root=self.holder[layer])
-            self.comm.Bcast(layer.parameters, root=self.holder[layer])
+            # What one has is kept until the newer is there as a whole: the holder may die.
+            np.copyto(layer.gradient, layer.parameters)
+            self.comm.Bcast(layer.gradient, root=self.holder[layer])
+            np.copyto(layer.parameters, layer.gradient)
             if layer in self.answers:
                 self.answers[layer].version = int(version)
         for leaf in self.objective.network.leaves():
@@ -162,6 +165,6 @@ class Strategy:
                 self.comm.Allreduce(MPI.IN_PLACE, leaf.statistics)
                 leaf.statistics /= self.roles.workers
 
-    def survive(self, error: MPI.Exception) -> None:
+    def survive(self, error: Exception) -> None:
         """Another rank has died: only servers are waited for, and without one nobody can go on."""
         raise error

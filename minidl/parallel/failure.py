@@ -5,6 +5,8 @@ communicates with a dead rank gets an exception. Others wait on for each other, 
 has had one calls ``Revoke``: then all that is under way on that communicator ends with exceptions,
 and all who are left can meet in ``Shrink``, which makes a communicator of them.
 
+``Agree`` is the one call that tells all the same: it raises an exception on all or on none.
+
 Source: W. Bland et al., Post-failure recovery of MPI communication capability: design and
 rationale (IJHPCA 2013); MPI 5.0, chapter Process Fault Tolerance.
 """
@@ -15,7 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from mpi4py import MPI
@@ -24,9 +26,11 @@ NEWS = 1.0  # seconds after which everybody knows of a death
 KINDS = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED)
 
 
-def is_death(comm: Any, error: MPI.Exception) -> bool:
+def is_death(comm: Any, error: Exception) -> bool:
     """Whether an exception is a death's consequence. Collectives have other names for it, too."""
-    if not comm.tolerant:
+    if isinstance(error, DeathError):
+        return True
+    if not comm.tolerant or not isinstance(error, MPI.Exception):
         return False
     if error.Get_error_class() in KINDS:
         return True
@@ -65,10 +69,43 @@ def unless_dead(comm: Any) -> Iterator[None]:
         acknowledge(comm, error)
 
 
+class DeathError(Exception):
+    """On all who met on ``comm``, or wanted to: some have died."""
+
+    def __init__(self, comm: Any) -> None:
+        super().__init__("a rank has died")
+        self.comm = comm
+
+
 def meet(comm: Any) -> None:
-    """Wait until all ranks are here that are left; raise an exception on all if any has died."""
-    if comm.tolerant:
-        comm.Agree(1)
+    """Wait until all ranks are here that are left.
+
+    Raises
+    ------
+    DeathError
+        On all alike, if any has died.
+    """
+    if not comm.tolerant:
+        return
+    try:
+        none_has_died = comm.Agree(1)
+    except MPI.Exception:
+        none_has_died = False
+    if not none_has_died:
+        raise DeathError(comm)
+
+
+def left_of(comm: Any, error: Exception) -> Any:
+    """Return a communicator of the ranks that are left; all of them call, with what brought them.
+
+    Those who wait in ``meet`` wait there for all others, also when the communicator is revoked. So
+    all who come from elsewhere go there first.
+    """
+    if not (isinstance(error, DeathError) and error.comm is comm):
+        comm.Revoke()
+        with suppress(MPI.Exception):
+            comm.Agree(0)
+    return comm.Shrink()
 
 
 def end_without_the_dead(comm: Any) -> None:

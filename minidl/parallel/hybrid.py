@@ -35,7 +35,7 @@ from mpi4py import MPI
 from minidl.layers import Layer
 from minidl.objective import Batch, Objective
 from minidl.optim import Optimizer
-from minidl.parallel.failure import meet
+from minidl.parallel.failure import dead, meet
 from minidl.parallel.parcel import Parcel
 from minidl.parallel.served import ServedLayer
 from minidl.parallel.server import leave, serve
@@ -202,7 +202,10 @@ class Strategy:
         for layer, number in self.number.items():
             version = np.array(self.served[number].meet() if number in self.served else 0)
             self.comm.Bcast(version, root=self.holder[layer])
-            self.comm.Bcast(layer.parameters, root=self.holder[layer])
+            # What one has is kept until the newer is there as a whole: the holder may die.
+            np.copyto(layer.gradient, layer.parameters)
+            self.comm.Bcast(layer.gradient, root=self.holder[layer])
+            np.copyto(layer.parameters, layer.gradient)
             if layer in self.answers:
                 self.answers[layer].version = int(version)
         for leaf in self.objective.network.leaves():
@@ -212,23 +215,14 @@ class Strategy:
                 self.comm.Allreduce(MPI.IN_PLACE, leaf.statistics)
                 leaf.statistics /= self.roles.workers
 
-    def survive(self, error: MPI.Exception) -> None:
-        """Go on without members of the group that have died; other groups notice nothing.
+    def survive(self, error: Exception) -> None:
+        """A rank has died: without one of its members a group waits until all meet.
 
-        What was not sent yet of the group's last gradient is lost. Without its root, who alone
-        knows what is under way, a group waits until all meet; and without a server nobody goes on.
+        Other groups notice nothing. Without a server nobody can go on.
         """
-        size = self.group.size
         self.group.Revoke()
-        self.group = self.group.Shrink()
-        if self.group.size == size:
-            raise error
-        first = np.array(self.comm.rank)
-        self.group.Bcast(first, root=0)
-        if first != self.root:
+        if max(dead(self.comm), default=0) < self.roles.workers:
+            if self.comm.rank == self.root:
+                leave(self.comm, self.roles)
             meet(self.comm)
-        for layer in self.layers:
-            if self.requests.get(layer):
-                self._answer_needed(layer)
-            self.group.Bcast(layer.parameters, root=0)
-        self.sums, self.requests, self.broadcasts = {}, {}, {}
+        raise error

@@ -75,6 +75,8 @@ def _hear(
     sent.get((tag, group), MPI.REQUEST_NULL).Wait()
     with stopwatch("wait", tag, source):
         comm.Recv(held[tag].parcels[group].message, source, tag)
+    if group not in held[tag].reading:  # sent before its root's death, which was heard of first
+        return set(), {}
     with stopwatch("update", tag, source):
         return set(), {tag: held[tag].receive(group)}
 

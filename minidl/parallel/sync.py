@@ -118,6 +118,6 @@ class Strategy:
         """After the last step: every rank has the final network."""
         self.gather()
 
-    def survive(self, error: MPI.Exception) -> None:
+    def survive(self, error: Exception) -> None:
         """A rank has died: everyone waits for everyone, so that nobody can go on by itself."""
         raise error
