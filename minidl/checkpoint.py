@@ -5,7 +5,8 @@ Layout: attributes ``iteration`` (of the first group), ``iterations`` (one a gro
 model and settings, JSON), ``minidl``; and
 
     layers/NN.NAME/parameters     flat; ``views``: names and shapes of the tensors in it
-    layers/NN.NAME/optimizer/*    what the layer's optimiser remembers; ``updates`` made so far
+    layers/NN.NAME/optimizer/*    what the layer's optimiser remembers; ``updates`` made so far, the
+                                  first of which are ``forgotten``
     statistics/NN.NAME            of each leaf that gathers any without a gradient
     updates                       every update of a server so far, of ``served.UPDATE``
     meetings                      iterations of every group, a row each time that all had met
@@ -45,6 +46,7 @@ class LayerState(NamedTuple):
     views: dict[str, tuple[int, ...]]
     optimizer: dict[str, np.ndarray]
     updates: int
+    forgotten: int = 0  # updates of which the optimiser remembers nothing, as its server has died
 
 
 @dataclass
@@ -174,7 +176,7 @@ def _write(file: h5py.File, state: State) -> None:
         _put(file, f"layers/{name}/parameters", layer.parameters)
         file[f"layers/{name}"].attrs["views"] = np.bytes_(json.dumps(layer.views))
         group = file.create_group(f"layers/{name}/optimizer")
-        group.attrs["updates"] = layer.updates
+        group.attrs["updates"], group.attrs["forgotten"] = layer.updates, layer.forgotten
         for part, values in layer.optimizer.items():
             _put(group, part, values)
     for name, values in state.statistics.items():
@@ -216,6 +218,7 @@ def read(path: Path) -> State:
                         for part in group["optimizer"]
                     },
                     int(group["optimizer"].attrs["updates"]),
+                    int(group["optimizer"].attrs["forgotten"]),
                 )
                 for name, group in file["layers"].items()
             },

@@ -47,7 +47,7 @@ class Optimizer:
         self.parameters = parameters
         self.schedule = learning_rate if callable(learning_rate) else constant(learning_rate)
         self.weight_decay = weight_decay
-        self.updates = 0
+        self.updates = self.forgotten = 0
         self.state: dict[str, np.ndarray] = {}
         self._scratch = np.empty((2, min(PIECE, parameters.size)), parameters.dtype)
 
@@ -150,7 +150,8 @@ class Adam(Optimizer):
         self, gradient: np.ndarray, state: dict[str, np.ndarray], rate: float, out: np.ndarray
     ) -> None:
         gradients, squares = state["gradients"], state["squares"]
-        correction = math.sqrt(1 - self.beta2**self.updates) / (1 - self.momentum**self.updates)
+        remembered = self.updates - self.forgotten
+        correction = math.sqrt(1 - self.beta2**remembered) / (1 - self.momentum**remembered)
         root = math.sqrt(1 - self.beta2)
         gradients *= self.momentum
         gradients += gradient

@@ -60,7 +60,7 @@ def go_back(training: Training, folder: Path, error: DivergedError) -> Training:
     why = f"back at iteration {state.iterations[0]}, with --learning-rate {rate:g}: {error}"
     settings = replace(training.settings, learning_rate=rate)
     return replace(
-        training, model=training.model.module, settings=settings, state=state, setback=why
+        training, model=training.model.module, settings=settings, state=state, setback=why, lost=[]
     )
 
 
@@ -123,6 +123,7 @@ def _of_those_who_are_left(training: Training, comm: Any) -> Training:
         state=state,
         setback=why,
         dealt=roles,
+        lost=dead,
     )
 
 

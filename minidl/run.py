@@ -57,13 +57,24 @@ class Run:
             raise UserError(f"{folder}: cannot write there: {error}; see --out") from None
 
     @classmethod
-    def resumed(cls, folder: Path, asked: dict[str, Any], state: State) -> Run:
-        """Go on writing a run from a checkpoint; what the log says of later iterations goes."""
+    def resumed(
+        cls, folder: Path, asked: dict[str, Any], state: State, *, on_disk: bool = True
+    ) -> Run:
+        """Go on writing a run from a state.
+
+        If it is one ``on_disk``, what the log says of later iterations goes: they are made again.
+        """
         run = cls.__new__(cls)
         run.folder, run.asked = folder, asked
         run.checkpoints = Writer(folder / "checkpoint.h5")
         run.checkpoints.saved = state.iterations[0]
-        lines = [json.dumps(event) + "\n" for event in read_log(folder) if is_before(event, state)]
+        events = read_log(folder)
+        if on_disk:
+            # Before the last death, groups had other numbers; whatever they did has been saved.
+            deaths = [place for place, event in enumerate(events) if "lost" in event]
+            since = deaths[-1] if deaths else 0
+            events = events[:since] + [event for event in events[since:] if is_before(event, state)]
+        lines = [json.dumps(event) + "\n" for event in events]
         try:
             replace_text(folder / "settings.json", json.dumps(asked, indent=2) + "\n")
             replace_text(folder / "log.jsonl", "".join(lines))

@@ -51,7 +51,7 @@ def gather(
             continue
         optimizer = own.get(number) or make_optimizer(np.empty_like(layer.parameters))
         remembered = {part: values.copy() for part, values in optimizer.state.items()}
-        updates = np.array(optimizer.updates)
+        updates = np.array([optimizer.updates, optimizer.forgotten])
         if holder > 0:
             for array in (updates, *remembered.values()):
                 if comm.rank == 0:
@@ -60,7 +60,7 @@ def gather(
                     comm.Send(array, 0, number)
         if comm.rank == 0:
             layers[name] = LayerState(
-                layer.parameters.copy(), layer.shapes, remembered, int(updates)
+                layer.parameters.copy(), layer.shapes, remembered, *updates.tolist()
             )
     rows = [row for served in getattr(strategy, "served", {}).values() for row in served.updates]
     states = json.dumps([generator.bit_generator.state for generator in generators(network)])
@@ -104,20 +104,27 @@ def salvage(
     network, own = strategy.objective.network, optimizers(strategy)
     versions = np.empty((comm.size, len(strategy.layers)), np.int64)
     comm.Allgather(np.array(own_versions(strategy)), versions)
+    remembering = np.empty(versions.shape, np.int64)
+    comm.Allgather(
+        np.array([number in own for number in range(len(strategy.layers))], np.int64), remembering
+    )
     layers: dict[str, LayerState] = {}
     for number, (name, layer) in enumerate(numbered(strategy.layers)):
-        freshest = int(versions[:, number].argmax())
+        # Of those with the newest version, whoever has made it: it remembers more.
+        freshest = int((2 * versions + remembering)[:, number].argmax())
+        version = int(versions[freshest, number])
         # Copies: what one has is still needed, should another rank die meanwhile.
         parameters = layer.parameters.copy()
         comm.Bcast(parameters, freshest)
         optimizer = own.get(number) or make_optimizer(np.empty_like(parameters))
-        remembered, there = {}, np.array(number in own)
-        comm.Bcast(there, freshest)
-        for part, values in optimizer.state.items():
-            remembered[part] = values.copy() if there else np.zeros_like(values)
-            comm.Bcast(remembered[part], freshest)
-        version = int(versions[freshest, number])
-        layers[name] = LayerState(parameters, layer.shapes, remembered, version)
+        forgotten = np.array(optimizer.forgotten if remembering[freshest, number] else version)
+        comm.Bcast(forgotten, freshest)
+        remembered = {part: values.copy() for part, values in optimizer.state.items()}
+        for values in remembered.values():
+            if not remembering[freshest, number]:
+                values[...] = 0
+            comm.Bcast(values, freshest)
+        layers[name] = LayerState(parameters, layer.shapes, remembered, version, int(forgotten))
     progress = np.empty((comm.size, 2), np.int64)
     comm.Allgather(np.array(made), progress)
     is_worker = progress[:, 0] >= 0
@@ -150,12 +157,12 @@ def restore(comm: MPI.Intracomm, strategy: Any, state: State) -> None:
         zip(strategy.layers, state.layers.values(), strict=True)
     ):
         if number in own:
-            own[number].updates = saved.updates
+            own[number].updates, own[number].forgotten = saved.updates, saved.forgotten
             for part, values in own[number].state.items():
                 np.copyto(values, saved.optimizer[part])
         if number in served:
             served[number].version = saved.updates
-            served[number].updates = state.updates[state.updates["layer"] == number].tolist()
+            served[number].updates.replace(state.updates[state.updates["layer"] == number])
             served[number].meet()
         if layer in getattr(strategy, "answers", {}):
             strategy.answers[layer].version = saved.updates

@@ -60,6 +60,8 @@ class Training:
         Why it goes on from there, if nobody asked for that.
     dealt : Roles or None
         Where ranks have died; else they are dealt as the settings say.
+    lost : list of int
+        The ranks that have died last.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class Training:
     state: checkpoint.State | None = None
     setback: str = ""
     dealt: Roles | None = None
+    lost: list[int] = field(default_factory=list)
     virtual: ClassVar[bool] = False  # whether its seconds are not real ones
 
     def __post_init__(self) -> None:
@@ -120,6 +123,7 @@ class Training:
         self.log = Log(comm, self.roles.groups)
         self.asked_to_stop = self.stopped = False
         self.begun = False  # with the same network on all ranks
+        self.saving = 0.0  # seconds for which checkpoints have kept it from training
         self.done = [0] * roles.groups  # iterations that every group has made
         self.made = 0  # and this rank
         self.meetings: list[list[int]] = []  # and had made whenever all met
@@ -140,10 +144,11 @@ class Training:
         if self.state:
             self.model.measured = self.state.asked.get("measured", {})
             return
-        with together(self.comm):
-            if self.comm.rank == 0:
-                self.model.measure_on(self.dataset, self.tell)
-        self.model.measured = from_one(self.comm, self.model.measured)
+        with self.stopwatch("idle"):  # nobody knows how long that takes
+            with together(self.comm):
+                if self.comm.rank == 0:
+                    self.model.measure_on(self.dataset, self.tell)
+            self.model.measured = from_one(self.comm, self.model.measured)
 
     def objective(self) -> Any:
         """What the strategy computes with."""
@@ -187,11 +192,12 @@ class Training:
         log.run, log.tell = run, tell
         if self.state:
             log.samples = self.state.samples
-        strategy.start()
-        comm.Barrier()
+        with watch("wait"):
+            strategy.start()
+            comm.Barrier()
         self.begun = True
         watch.restart(self.state.seconds if self.state else 0.0)
-        if not self.state or self.dealt:  # what the survivors have is on no disk
+        if not self.state or self.lost:  # what those who are left have is on no disk
             self._save(run, log)
         self.made = 0 if self.group < 0 else self.done[self.group]
         # What overflows is reported in one line.
@@ -349,20 +355,19 @@ class Training:
         """Begin to write a checkpoint, where all ranks have met."""
         if not self.roles.servers:  # else all have just been given what the servers have
             health.check_alike(self.comm, self.strategy.layers)
-        with self.stopwatch("write"):
+        began, per_epoch = self.stopwatch.now(), self.batches.per_epoch
+        with self.stopwatch("wait"):
             state = snapshot.gather(
-                self.comm,
-                self.strategy,
-                self.make_optimizer(),
-                self.done,
-                self.batches.per_epoch,
+                self.comm, self.strategy, self.make_optimizer(), self.done, per_epoch
             )
+        with self.stopwatch("write"):
             if run and state:
                 state.seconds, state.samples = self.stopwatch.now(), log.samples
                 state.asked, state.meetings = run.asked, list(self.meetings)
                 run.checkpoints.write(state)
                 if self.virtual:  # all ranks are in one process, whose disk outlives them
                     run.checkpoints.wait()
+        self.saving += self.stopwatch.now() - began
 
     def _record(self, log: Log) -> record.Record | None:
         """Bring what every rank did to rank 0; log how stale each layer's updates were."""
@@ -371,9 +376,9 @@ class Training:
             updates = [row for served in self.strategy.served.values() for row in served.updates]
         layers = [layer.name for layer in self.strategy.layers]
         groups = [self.roles.group(rank) for rank in range(self.comm.size)]
-        whole = record.gather(
-            self.comm, layers, groups, self.stopwatch.spans(), np.array(updates, UPDATE)
-        )
+        spans = self.stopwatch.spans()
+        with self.stopwatch("wait"):
+            whole = record.gather(self.comm, layers, groups, spans, np.array(updates, UPDATE))
         if whole is not None:
             whole.virtual, whole.meetings = self.virtual, self.meetings
             whole.began = self.state.seconds if self.state else 0.0

@@ -25,9 +25,10 @@ from ..parallel.failure import DeathError, end_without_the_dead, is_death
 from ..parallel.patience import PatientComm
 from ..progress import Progress
 from ..recovery import TIMES, go_back, go_on_without_the_dead, made_ready
-from ..run import Run
+from ..run import Run, read_log
 from ..settings import Settings
 from ..snapshot import generators
+from ..stopwatch import Stopwatch
 from ..tables import counted, virtually
 from ..threads import use_threads
 from ..train import DivergedError, Training
@@ -99,8 +100,9 @@ def train_command(
     asked: dict[str, Any] = {"model": name, **settings.to_json(), **virtual.to_json()}
 
     def carry_out(training: Training) -> None:
-        if state:
-            say_what_changed(training, state, asked, console if training.comm.rank == 0 else None)
+        if state and resume:
+            speaker = console if training.comm.rank == 0 else None
+            say_what_changed(training, state, resume, asked, speaker)
         if dry_run:
             rehearse(training, console if training.comm.rank == 0 else None)
         else:
@@ -108,10 +110,10 @@ def train_command(
             train_in_spite_of_setbacks(training, asked, folder, overwrite, trace, console)
 
     if virtual.virtual_ranks is None:
-        patient = PatientComm(comm)
-        training = made_ready(patient, Training, settings=settings, model=module, state=state)
-        with Watchdog(training.stopwatch, comm.rank, settings.watchdog, partial(abort, 1)):
-            carry_out(training)
+        patient, watch = PatientComm(comm), Stopwatch()
+        what = {"settings": settings, "model": module, "stopwatch": watch, "state": state}
+        with Watchdog(watch, comm.rank, settings.watchdog, partial(abort, 1)):
+            carry_out(made_ready(patient, Training, **what))
         return
     console.print(
         f"Virtual time is that of {machine.name}: {machine.flops / 1e9:,.1f} GFLOP/s a rank; "
@@ -135,11 +137,15 @@ def read_state(folder: Path | None, console: Console | None) -> State | None:
 
 
 def say_what_changed(
-    training: Training, state: State, asked: dict[str, Any], console: Console | None
+    training: Training, state: State, folder: Path, asked: dict[str, Any], console: Console | None
 ) -> None:
-    """Refuse to go on with a finished run; say in which settings a run goes on differently."""
+    """Refuse to go on with a finished run; say in which settings a run goes on differently.
+
+    One that ended after its last iteration, but before all was written, writes it now.
+    """
     with together(training.comm):
-        if min(training.done) >= training.iterations:
+        whole = any(event.get("reason") == "finished" for event in read_log(folder))
+        if whole and min(training.done) >= training.iterations:
             raise UserError(
                 f"the run is finished: {state.iterations[0]} iterations; to go on, give it more "
                 "--epochs or --iterations"
@@ -203,7 +209,7 @@ def train(
         if comm.rank == 0:
             state = training.state
             if state:
-                run = Run.resumed(folder, asked, state)
+                run = Run.resumed(folder, asked, state, on_disk=not training.lost)
             else:
                 run = Run(folder, asked, overwrite=overwrite or bool(training.setback))
     if run is None:
@@ -218,6 +224,7 @@ def train(
         samples=len(training.dataset),
         iterations=training.iterations,
         **({"setback": training.setback} if training.setback else {}),
+        **({"lost": training.lost} if training.lost else {}),
         momentum=settings.momentum_for(roles.groups),
         versions={
             "minidl": __version__, "numpy": np.__version__, "python": platform.python_version()
@@ -254,7 +261,7 @@ def train(
         draw_timeline(record, trace.with_suffix(".png"))
         console.print(f"wrote {trace} (open it in ui.perfetto.dev) and {trace.with_suffix('.png')}")
     plot_runs((run.folder,), run.folder / "loss.png")
-    share = training.stopwatch.seconds["write"] / training.stopwatch.now()
+    share = training.saving / training.stopwatch.now()
     console.print(
         f"{counted(len(training.meetings), 'checkpoint')}: writing took {share:.1%} of the time"
     )

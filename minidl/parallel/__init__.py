@@ -38,6 +38,9 @@ from types import TracebackType
 from minidl.errors import UserError
 
 try:
+    from mpi4py import rc
+
+    rc.initialize, rc.finalize = False, True  # MPI starts below, if mpiexec belongs to it
     from mpi4py import MPI
 except (ImportError, RuntimeError) as error:
     raise UserError(
@@ -46,6 +49,32 @@ except (ImportError, RuntimeError) as error:
     ) from None
 
 from .patience import PatientComm
+
+
+def start() -> None:
+    """Start MPI, unless mpiexec belongs to another one than mpi4py has loaded.
+
+    Raises
+    ------
+    UserError
+        If it does: ranks would not find each other. Each would train alone, or MPI end them with a
+        stack of its own errors.
+    """
+    name = " ".join(MPI.Get_library_version().strip("\0").splitlines()[0].split(",")[0].split())
+    # Variables that only these launchers set.
+    launchers = {"Open MPI": "OMPI_COMM_WORLD_SIZE", "MPICH": "HYDI_CONTROL_FD"}
+    launched_by = {kin for kin, variable in launchers.items() if variable in os.environ}
+    strange = launched_by and ("Open MPI" in name) != ("Open MPI" in launched_by)
+    if not strange and not MPI.Is_initialized():
+        MPI.Init_thread()
+    if strange or int(os.environ.get("PMI_SIZE", 1)) > MPI.COMM_WORLD.size == 1:
+        raise UserError(
+            f"mpiexec does not belong to the MPI that was loaded, {name}: every rank would be "
+            "alone; start ranks with its own mpiexec (minidl info says which)"
+        )
+
+
+start()
 
 
 def abort(status: int) -> None:

@@ -15,6 +15,8 @@ from events import write_events
 from launch import launcher, minidl
 
 from minidl import checkpoint
+from minidl.cli.advice import family
+from minidl.cli.info import launcher_says
 
 sys.path.insert(0, str(Path(__file__).parent))
 from matrix import cells
@@ -158,6 +160,15 @@ def test_ranks_without_an_mpi_say_so_once(tmp_path, monkeypatch):
     monkeypatch.setenv("MPI4PY_LIBMPI", "/nowhere/libmpi.so")
     done = minidl("train", "hep", *SMALL, ranks=3, cwd=tmp_path)
     assert_refused(done, "no MPI library can be loaded")
+
+
+def test_an_mpiexec_of_another_mpi_is_refused(tmp_path, monkeypatch):
+    """By what such a launcher tells its ranks; they would not find each other."""
+    ours = family(launcher_says(launcher()))
+    others = {"MPICH": ("OMPI_COMM_WORLD_SIZE", "2"), "Open MPI": ("HYDI_CONTROL_FD", "9")}
+    monkeypatch.setenv(*others[ours])
+    done = minidl("train", "hep", *SMALL, cwd=tmp_path)
+    assert_refused(done, "mpiexec does not belong to the MPI that was loaded")
 
 
 def test_processes_that_are_left_behind_are_found(tmp_path):

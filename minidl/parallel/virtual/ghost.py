@@ -194,6 +194,15 @@ class TimedOptimizer:
     def updates(self, updates: int) -> None:
         self.optimizer.updates = updates
 
+    @property
+    def forgotten(self) -> int:
+        """Of how many it remembers nothing."""
+        return self.optimizer.forgotten
+
+    @forgotten.setter
+    def forgotten(self, forgotten: int) -> None:
+        self.optimizer.forgotten = forgotten
+
     def step(self, gradient: np.ndarray, scale: float = 1.0) -> None:
         """Update, and take the time."""
         self.optimizer.step(gradient, scale)
