@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ SPAN = np.dtype(
         ("end", "f8"),
     ]
 )
+PACKED = struct.Struct("=Bhiidd")  # a SPAN; as a tuple of Python's it would take six times as much
 
 
 class Stopwatch:
@@ -33,7 +35,7 @@ class Stopwatch:
     clock : function returning seconds
         Real time, unless a virtual one is passed in.
     capacity : int
-        Spans that are kept, 32 bytes each; when they are used up only the sums go on.
+        Spans that are kept, 27 bytes each; when they are used up only the sums go on.
 
     Attributes
     ----------
@@ -54,7 +56,7 @@ class Stopwatch:
         """Forget everything; so many seconds have passed."""
         self.zero = self.clock() - seconds
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._spans: list[tuple[int, int, int, int, float, float]] = []
+        self._spans = bytearray()
         self._open: list[tuple[str, int, int]] = []
         self._since = seconds
 
@@ -83,14 +85,14 @@ class Stopwatch:
 
     def spans(self) -> np.ndarray:
         """Everything that was done, in order, as an array of ``SPAN``."""
-        return np.array(self._spans, SPAN)
+        return np.frombuffer(bytes(self._spans), SPAN)
 
     def _switch(self) -> None:
         now = self.now()
         if self._open:
             activity, layer, peer = self._open[-1]
             self.seconds[activity] += now - self._since
-            if len(self._spans) < self.capacity:
+            if len(self._spans) < self.capacity * PACKED.size:
                 number = ACTIVITIES.index(activity)
-                self._spans.append((number, layer, peer, self.iteration, self._since, now))
+                self._spans += PACKED.pack(number, layer, peer, self.iteration, self._since, now)
         self._since = now

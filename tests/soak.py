@@ -25,8 +25,8 @@ CHECKPOINTS = 20  # in a run
 MEBIBYTE = 2**20
 
 # What a rank's memory may grow by: code and buffers that are used late for the first time, and
-# what it keeps for the run's record, a tuple of Python's an entry.
-LATE, ENTRY = 12 * MEBIBYTE, 200  # bytes
+# what it keeps for the run's record, at most 27 bytes an entry and as many while room is made.
+LATE, ENTRY = 12 * MEBIBYTE, 60  # bytes
 
 # Ranks, groups of workers, and what sets the strategy; hybrid needs a server beside its 4 workers.
 STRATEGIES = {

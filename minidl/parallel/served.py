@@ -10,6 +10,9 @@ No messages are sent here: ``server.py`` does that.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
+
 import numpy as np
 
 from minidl.optim import Optimizer
@@ -23,6 +26,33 @@ UPDATE = np.dtype(
         ("made", "i4"),  # the version that it made; staleness = made - 1 - read
     ]
 )
+PACKED = struct.Struct("=hiii")  # an UPDATE
+
+
+class Updates:
+    """Rows of ``UPDATE`` in order: 14 bytes each, as a long run makes many of them."""
+
+    def __init__(self) -> None:
+        self._packed = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._packed) // PACKED.size
+
+    def __iter__(self) -> Iterator[tuple[int, int, int, int]]:
+        """The rows as tuples (layer, group, read, made)."""
+        return PACKED.iter_unpack(bytes(self._packed))
+
+    def append(self, layer: int, group: int, read: int, made: int) -> None:
+        """Add a row."""
+        self._packed += PACKED.pack(layer, group, read, made)
+
+    def array(self) -> np.ndarray:
+        """All rows, of dtype ``UPDATE``."""
+        return np.frombuffer(bytes(self._packed), UPDATE)
+
+    def replace(self, rows: np.ndarray) -> None:
+        """Have these rows, of dtype ``UPDATE``, and no others."""
+        self._packed = bytearray(rows.tobytes())
 
 
 class ServedLayer:
@@ -52,8 +82,8 @@ class ServedLayer:
     ----------
     parcels : list of Parcel
         One a group: its gradient comes in it, and its answer leaves in it.
-    updates : list of (layer, group, read, made)
-        See ``UPDATE``.
+    updates : Updates
+        All that were made.
     """
 
     def __init__(
@@ -70,7 +100,7 @@ class ServedLayer:
         self.parcels = [Parcel(optimizer.parameters) for _ in range(groups)]
         self.reading = dict.fromkeys(range(groups), 0)  # the version that each group has
         self.held: list[int] = []  # groups whose gradients are not applied yet, first come first
-        self.updates: list[tuple[int, int, int, int]] = []
+        self.updates = Updates()
 
     def receive(self, group: int) -> list[int]:
         """Take the gradient in the group's parcel, and apply what may be applied.
@@ -105,7 +135,7 @@ class ServedLayer:
             scale = 1 / (1 + staleness) if self.scale_by_staleness else 1.0
             self.optimizer.step(parcel.values, scale)
             self.version += 1
-            self.updates.append((self.number, group, self.reading[group], self.version))
+            self.updates.append(self.number, group, self.reading[group], self.version)
             self.reading[group] = parcel.version = self.version
             np.copyto(parcel.values, self.optimizer.parameters)
             answered.append(group)
