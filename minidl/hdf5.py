@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -55,6 +56,15 @@ def open_hdf5(path: Path) -> h5py.File:
     except OSError as error:
         reason = "cut off" if "truncated" in str(error) else "not an HDF5 file, or damaged"
         raise UserError(f"{path}: {reason}; expected a whole HDF5 file ({error})") from None
+
+
+def attributes(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    """Return a node's attributes, but for texts and lists of variable length.
+
+    These lie in a heap without a checksum; in a damaged one HDF5 may look for ever.
+    """
+    names = (name for name in node.attrs if node.attrs.get_id(name).dtype.kind != "O")
+    return {name: node.attrs[name] for name in names}
 
 
 def bytes_now(file: h5py.File) -> int:

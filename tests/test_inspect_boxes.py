@@ -34,7 +34,7 @@ def storms(path, rows=ROWS, channels=2, classes=("calm", "storm", "flood"), **mo
         for name, array in {"images": images, "boxes": boxes, **more}.items():
             file[name] = array
         if classes:
-            file.attrs["classes"] = classes
+            file.attrs["classes"] = np.array(classes, np.bytes_)
     return path
 
 
@@ -178,7 +178,7 @@ def test_channels_have_the_names_that_the_file_gives_them(tmp_path, place):
     assert {"rain", "[wind]"} <= set(written)
 
 
-@pytest.mark.parametrize("names", ["rain", ["a", "b", "c"], 7, h5py.Empty("f4")])
+@pytest.mark.parametrize("names", [b"rain", [b"a", b"b", b"c"], ["a", "b"], 7, h5py.Empty("f4")])
 def test_what_is_no_name_for_every_channel_is_not_used(tmp_path, names):
     path = storms(tmp_path / "a.h5")
     with h5py.File(path, "a") as file:

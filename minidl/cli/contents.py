@@ -5,6 +5,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
+from ..hdf5 import attributes
 from .survey import is_field, is_image
 
 BOX = 5  # numbers a box: ymin, xmin, ymax, xmax in pixels, and its class
@@ -27,7 +28,8 @@ class Contents:
         Those named ``boxes``, of shape (samples, n, 5), and others of such a one's shape, such as
         the boxes that another method found.
     classes : list of str
-        Names of the boxes' classes: the file's attribute ``classes``; empty without.
+        Names of the boxes' classes: the file's attribute ``classes``, texts of a fixed length;
+        empty without.
     """
 
     def __init__(self, file: h5py.File) -> None:
@@ -92,6 +94,6 @@ def channel_names(images: h5py.Dataset) -> list[str]:
 
 def texts(node: h5py.File | h5py.Dataset, attribute: str) -> list[str]:
     """Return an attribute's texts; what is no text is left out."""
-    values = np.ravel(node.attrs.get(attribute, ()))
+    values = np.ravel(attributes(node).get(attribute, ()))
     decoded = (v.decode(errors="replace") if isinstance(v, bytes) else v for v in values)
     return [text for text in decoded if isinstance(text, str)]

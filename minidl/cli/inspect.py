@@ -11,12 +11,14 @@ from rich.markup import escape
 
 from .. import picture as pictures
 from ..errors import UserError
-from ..hdf5 import check_stored, open_hdf5, readable
+from ..hdf5 import attributes, check_stored, open_hdf5, readable
 from ..tables import counted, plain_table, size_text, times
 from .box_survey import BoxSurvey
-from .contents import Contents, channel_names
+from .contents import Contents, channel_names, texts
 from .gallery import draw_samples
 from .survey import Survey, is_field, is_image, problems
+
+UNREAD = "not read, as it is of variable length; write such as np.bytes_"
 
 
 def inspect_file(file: Path, picture: Path | None, console: Console) -> None:
@@ -82,8 +84,9 @@ def print_contents(
 ) -> None:
     """Print the file's attributes and a table of its data sets."""
     console.print(f"{path}: {size_text(path.stat().st_size)}", markup=False)
-    for name, value in file.attrs.items():
-        text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    values = attributes(file)
+    for name in file.attrs:
+        text = ", ".join(texts(file, name)) or str(values.get(name, UNREAD))
         console.print(f"  {name}: {textwrap.shorten(text, 90)}", markup=False)
     table = plain_table("field", "shape", "type", "chunks", "compression", ">stored", ">ratio")
     for name, dataset in datasets.items():

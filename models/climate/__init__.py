@@ -16,6 +16,7 @@ import numpy as np
 
 from minidl.data import Dataset, Samples, check_images
 from minidl.errors import UserError
+from minidl.hdf5 import attributes
 
 from . import evaluation
 from .boxes import CONFIDENT, Detections, crop, decode, suppress, to_grid, used
@@ -202,8 +203,8 @@ def evaluate(
     truths = list(dataset.column("boxes"))
     has = set.intersection(*(set(file) for file in dataset.files))
     rival = list(dataset.column("heuristic")) if "heuristic" in has else None
-    synthetic = "synthetic" in str(dataset.files[0].attrs.get("content", "")).lower()
-    caption = "Synthetic weather" if synthetic else "Weather of a climate model"
+    synthetic = "synthetic" in str(attributes(dataset.files[0]).get("content")).lower()
+    caption = "Synthetic weather" if synthetic else "Weather"
     curves = evaluation.curves(found, truths)
     rivals = None
     if rival is not None:

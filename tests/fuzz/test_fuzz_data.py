@@ -23,9 +23,10 @@ def write_climate(path):
         file.create_dataset("images", data=images.round(1), chunks=(1, 4, 32, 32),
                             compression="gzip", shuffle=True)  # fmt: skip
         file["boxes"] = boxes
-        # Of a fixed length: texts of others lie in a heap without a checksum, and HDF5 may look in
-        # a damaged one for ever.
         file.attrs["classes"] = np.array(["one", "two"], np.bytes_)
+        # Texts of variable length lie in a heap without a checksum, and HDF5 may look in a damaged
+        # one for ever.
+        file.attrs["channels"], file.attrs["content"] = [c.name for c in CHANNELS], "weather"
     return path
 
 

@@ -89,8 +89,8 @@ def test_a_file_a_year_has_the_layout_of_the_public_data_set(made, tmp_path, cap
     with h5py.File(files[0]) as file:
         assert (file["images"].dtype, file["boxes"].dtype) == (np.float32, np.int32)
         assert file["images"].chunks == (1, 16, 96, 96)
-        assert "SYNTHETIC" in file.attrs["content"] and "IBTrACS" in file.attrs["content"]
-        assert file.attrs["channels"][13] == "Z1000 (m)"
+        assert b"SYNTHETIC" in file.attrs["content"] and b"IBTrACS" in file.attrs["content"]
+        assert file.attrs["channels"][13] == b"Z1000 (m)"
 
 
 def test_rows_that_no_storm_needs_are_minus_one(made, tmp_path):
