@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .errors import UserError
+from .files import write_whole
 
 FORMATS = ("png", "pdf", "svg")
 DOTS_PER_INCH = 150
@@ -41,10 +42,7 @@ def save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     image = io.BytesIO()
     figure.savefig(image, format=path.suffix[1:].lower(), dpi=DOTS_PER_INCH)
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_bytes(image.getvalue())
-        os.replace(temporary, path)
+        write_whole(path, image.getvalue())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot write the picture: {error.strerror}") from None

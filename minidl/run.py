@@ -29,6 +29,7 @@ from typing import IO, Any
 
 from .checkpoint import State, Writer
 from .errors import UserError
+from .files import write_whole
 
 
 class Run:
@@ -76,8 +77,9 @@ class Run:
             events = events[:since] + [event for event in events[since:] if is_before(event, state)]
         lines = [json.dumps(event) + "\n" for event in events]
         try:
-            replace_text(folder / "settings.json", json.dumps(asked, indent=2) + "\n")
-            replace_text(folder / "log.jsonl", "".join(lines))
+            settings = json.dumps(asked, indent=2) + "\n"
+            write_whole(folder / "settings.json", settings.encode())
+            write_whole(folder / "log.jsonl", "".join(lines).encode())
             run._log = (folder / "log.jsonl").open("a")
         except OSError as error:
             raise UserError(f"{folder}: cannot write there: {error}") from None
@@ -103,13 +105,6 @@ def is_before(event: dict[str, Any], state: State) -> bool:
         group = event.get("group", 0)
         return group < len(state.iterations) and event["iteration"] <= state.iterations[group]
     return event["event"] in ("start", "resume")
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f"{path.name}.part")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def _sayable(value: Any) -> Any:

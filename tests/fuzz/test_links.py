@@ -35,7 +35,8 @@ def test_no_command_writes_through_a_link(trained, tmp_path, monkeypatch):
     """Every file of the run is one, and so is what will be written first under another name."""
     monkeypatch.chdir(trained)
     (trained / "run" / "network.npz").write_bytes(b"old")
-    for name in ("checkpoint.part", "record.part", "evaluation.json.part", "network.npz.part"):
+    whole = ("settings.json", "log.jsonl", "loss.png", "evaluation.json", "network.npz")
+    for name in ("checkpoint.part", "record.part", *(f"{name}.part" for name in whole)):
         (trained / "run" / name).write_bytes(b"part")
     outside = {}
     for file in (trained / "run").iterdir():
