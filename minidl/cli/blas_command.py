@@ -17,9 +17,9 @@ from unittest.mock import patch
 import numpy as np
 from rich.console import Console
 
-from .. import model
 from ..bench.spread import Spread
 from ..errors import UserError
+from ..model import Model, load
 from ..summary import build
 from ..tables import plain_table
 from . import products
@@ -86,7 +86,7 @@ def products_of(name: str) -> Counter[Product]:
     They are written down as they are made, so what is measured is what is computed. An ``@`` in a
     layer's code cannot be seen: that is weights being prepared, and small.
     """
-    network = build(model.load(name), SHAPE, None, np.float32)
+    network = build(Model(load(name)), SHAPE, None, np.float32)
     made: Counter[Product] = Counter()
     matmul = np.matmul
 

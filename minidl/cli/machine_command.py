@@ -14,10 +14,10 @@ import numpy as np
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from .. import model
 from ..bench.engines import sgemm
 from ..errors import UserError
 from ..layers import Layer
+from ..model import Model, load
 from ..parallel.virtual import Machine
 from ..runs.launcher import find_mpiexec
 from ..summary import build, summarize
@@ -36,7 +36,7 @@ def measure_machine(name: str, out: Path | None, console: Console) -> None:
     UserError
         If there is no model of this name, no mpiexec, or the file cannot be written.
     """
-    network = build(model.load(name), SHAPE, None, np.float32)
+    network = build(Model(load(name)), SHAPE, None, np.float32)
     gradient = sum(layer.gradient.nbytes for layer in network.layers())
     messages = between_two_ranks(gradient)
     with threadpool_limits(1):
