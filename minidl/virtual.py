@@ -29,7 +29,8 @@ class Virtual:
         So many times as long they take.
     death
         RANK@SECONDS: that rank dies when so many virtual seconds have passed, and others go on as
-        under an MPI that tolerates deaths. May be given several times.
+        under an MPI that tolerates deaths. The cluster's clock starts a little before the log's.
+        May be given several times.
     """
 
     virtual_ranks: int | None = None

@@ -560,7 +560,7 @@ for ranks, iterations in ((100, 5), (1000, 5)) if SMALL else ((100, 20), (1000, 
 # - Memory, caches, and the efficiency of each layer: all layers run at the same rate, and no rank
 #   ever has too little memory.
 # - Input and output: the paper's runs also read their images, and wrote checkpoints.
-# - Failures of nodes.
+# - Failures of nodes, unless `--death` says who dies and when: page 11 is about them.
 #
 # And assumed are: the jitter, its form and its size, and that a rank's iterations know nothing of
 # each other; the number of slow nodes, and how slow they are; the speed of updates; the size from
