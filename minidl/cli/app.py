@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, ArgumentCollection, Group, Parameter
 from rich.console import Console
 
 from .. import __version__
+from ..errors import UserError
 
 console = Console(soft_wrap=True, highlight=False)
 
@@ -18,6 +19,16 @@ DATA, MODEL, RUN, MACHINE = (
     for place, name in enumerate(("Data", "The network", "A run", "This machine"))
 )
 
+
+def check_whole(_: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Raise ``UserError`` for 2.5 where a whole number is expected; cyclopts would round it."""
+    for argument in arguments:
+        if int in (argument.hint, *get_args(argument.hint)):
+            for token in argument.tokens:
+                if "." in token.value:
+                    raise UserError(f"{argument.name} {token.value}: expected a whole number")
+
+
 app = App(
     name="minidl",
     version=__version__,
@@ -26,6 +37,7 @@ app = App(
     help_format="markdown",
     group_commands=Group("Help", sort_key=9),
     suppress_keyboard_interrupt=False,
+    config=check_whole,
     default_parameter=Parameter(negative=(), consume_multiple=True, show_choices=True),
 )
 

@@ -15,7 +15,7 @@ from ..layers.algorithms import AlgorithmName  # noqa: F401  (HybridSettings inh
 from ..run import read_settings
 from ..settings import Settings
 from ..virtual import Virtual
-from .app import RUN, app, console
+from .app import RUN, app, check_whole, console
 
 SLIP = 0.75  # as alike, 1 at most, as a flag and a mistyped one are
 
@@ -189,4 +189,4 @@ def compare(
     compare_command(name, settings, ranks, target_loss, out, overwrite, json, console)
 
 
-app["train"].config = app["compare"].config = (complete,)
+app["train"].config = app["compare"].config = (complete, check_whole)

@@ -76,6 +76,27 @@ def test_every_flag_is_found():
 
 
 @pytest.mark.filterwarnings("ignore:Cyclopts application")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "hep", "--data", "none.h5", "--groups", "2.5"),
+        ("train", "hep", "--data", "none.h5", "--virtual-ranks=64.0"),
+        ("bench", "step", "hep", "--size", "64.7"),
+        ("explore", "--iterations", "1.2"),
+        ("generate", "hep", "--out", "new.h5", "--events", ".5"),
+    ],
+)
+def test_whole_numbers_are_not_rounded(place, words):
+    ended = run(*words)
+    flag, number = " ".join(words).replace("=", " ").split()[-2:]
+    assert (ended.status, ended.lines) == (
+        2,
+        [f"minidl: {flag} {number}: expected a whole number"],
+    )
+    assert not os.path.exists("new.h5")
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application")
 @settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=lines())
 def test_junk_is_refused_in_a_line(place, words):
