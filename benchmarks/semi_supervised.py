@@ -11,8 +11,7 @@ ones. Says the mean average precision on years that were not trained on.
     python benchmarks/semi_supervised.py --data demo/climate/climo_200?.h5 \
         --test demo/climate/climo_2010.h5
 
-Takes about an hour and a half on two cores at its defaults; finished runs stay in ``--out``, and
-not made again.
+Takes hours on two cores; finished runs stay in ``--out``, and are not made again.
 """
 
 from __future__ import annotations
