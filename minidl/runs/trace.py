@@ -60,7 +60,8 @@ def write_trace(record: Record, path: Path) -> None:
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
-        with temporary.open("w") as file:
+        temporary.unlink(missing_ok=True)  # it may be a link, which is not followed
+        with temporary.open("x") as file:
             before = '{"displayTimeUnit":"ms","traceEvents":[\n'
             for event in events(record):
                 file.write(before + json.dumps(event, separators=(",", ":")))

@@ -1,5 +1,6 @@
 """A run's folder with links that lead out of it: nothing outside is written, whatever is done."""
 
+import numpy as np
 import pytest
 from commands import run
 from events import write_events
@@ -7,6 +8,9 @@ from launch import minidl
 
 from minidl.files import write_whole
 from minidl.hdf5 import write_hdf5
+from minidl.parallel.served import UPDATE
+from minidl.record import Record
+from minidl.runs.trace import write_trace
 
 HEP = ("--data", "events.h5", "--width", "2", "--batch-size", "2", "--checkpoint-every", "1")
 
@@ -57,8 +61,9 @@ def test_what_is_written_whole_replaces_links(tmp_path):
     for name, write in {
         "plain": lambda path: write_whole(path, b"new"),
         "hdf5": lambda path: write_hdf5(path, lambda file: file.create_dataset("x", data=[1])),
+        "trace": lambda path: write_trace(Record([], [], [], np.empty(0, UPDATE)), path),
     }.items():
-        for link in (tmp_path / name, tmp_path / f"{name}.part"):
+        for link in (tmp_path / name, tmp_path / f"{name}.part", tmp_path / f".{name}.part"):
             link.symlink_to(tmp_path / "outside")
         write(tmp_path / name)
         assert not (tmp_path / name).is_symlink()
