@@ -181,7 +181,8 @@ def test_a_single_bit_counts_also_where_three_are_added(trained, tmp_path):
 def test_whoever_reads_a_run_is_told_that_it_was_virtual(trained):
     run = trained("hybrid")
     assert json.loads((run / "settings.json").read_text())["virtual"] == {
-        "virtual_ranks": 7, "machine": None, "jitter": 0.3, "slow_share": 0.5, "slow_factor": 2.0
+        "virtual_ranks": 7, "machine": None, "jitter": 0.3, "slow_share": 0.5, "slow_factor": 2.0,
+        "death": [],
     }  # fmt: skip
     start = read_log(run)[0]
     assert start["virtual"] == {
