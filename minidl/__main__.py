@@ -46,9 +46,11 @@ def _say(message: object) -> None:
 def _leave(message: object, status: int) -> None:
     """End this process, and every other rank of the run if there is one."""
     parallel = sys.modules.get("minidl.parallel")
-    if _launcher_rank() > 0:
-        time.sleep(1)  # where all ranks fail alike, the first has spoken and ended them by then
-    if parallel or _launcher_rank() == 0:
+    rank = _launcher_rank()
+    if rank > 0:
+        # Where all ranks fail alike, the first of them has spoken and ended the others by then.
+        time.sleep(1 + 0.3 * min(rank, 10))
+    if parallel or rank == 0:
         _say(message)
     if parallel:
         parallel.abort(status)

@@ -14,6 +14,7 @@ import numpy as np
 from mpi4py import MPI
 
 from .checkpoint import LayerState, State, numbered
+from .errors import AgreedError
 from .layers import Layer
 from .parallel.agreement import everyones
 from .parallel.served import UPDATE
@@ -100,6 +101,11 @@ def salvage(
     -------
     State
         The same on every rank. Its ``iterations`` are of the groups of which anybody is left.
+
+    Raises
+    ------
+    AgreedError
+        If a layer's server has died together with the roots of all groups.
     """
     network, own = strategy.objective.network, optimizers(strategy)
     versions = np.empty((comm.size, len(strategy.layers)), np.int64)
@@ -108,6 +114,18 @@ def salvage(
     comm.Allgather(
         np.array([number in own for number in range(len(strategy.layers))], np.int64), remembering
     )
+    lost = [
+        layer.name
+        for layer, known in zip(strategy.layers, versions.T, strict=True)
+        if known.max() < 0
+    ]
+    if lost:
+        raise AgreedError(
+            f"nobody is left who has a whole copy of {', '.join(lost)}; minidl train --resume goes "
+            "on from the last checkpoint"
+            if comm.rank == 0
+            else ""
+        )
     layers: dict[str, LayerState] = {}
     for number, (name, layer) in enumerate(numbered(strategy.layers)):
         # Of those with the newest version, whoever has made it: it remembers more.
@@ -191,7 +209,7 @@ def places(state: State, groups: int, per_epoch: int) -> list[int]:
 
 
 def own_versions(strategy: Any) -> list[int]:
-    """How many updates every layer has had on this rank; 0 where that is not known."""
+    """How many updates every layer has had on this rank; -1 where that is not known."""
     own, answers = optimizers(strategy), getattr(strategy, "answers", {})
     versions = []
     for number, layer in enumerate(strategy.layers):
@@ -202,7 +220,7 @@ def own_versions(strategy: Any) -> list[int]:
             parcels = strategy.gradients if strategy.requests.get(layer) else answers
             versions.append(parcels[layer].version)
         else:
-            versions.append(0)
+            versions.append(-1)
     return versions
 
 

@@ -21,7 +21,7 @@ from ..checkpoint import State, newest
 from ..errors import UserError
 from ..parallel import abort
 from ..parallel.agreement import together
-from ..parallel.failure import DeathError, end_without_the_dead, is_death
+from ..parallel.failure import DeathError, end_without_the_dead, is_death, meet
 from ..parallel.patience import PatientComm
 from ..progress import Progress
 from ..recovery import TIMES, go_back, go_on_without_the_dead, made_ready
@@ -182,6 +182,7 @@ def train_in_spite_of_setbacks(
     while True:
         try:
             train(training, asked, folder, overwrite, trace, console)
+            meet(training.comm)  # should the first rank die before all is written, others write it
             return end_without_the_dead(training.comm)
         except DivergedError as error:
             if training.settings.on_divergence == "stop" or backs == TIMES:

@@ -109,8 +109,10 @@ def left_of(comm: Any, error: Exception) -> Any:
 
 
 def end_without_the_dead(comm: Any) -> None:
-    """End this process well, where others have died: MPI's own end might wait for them for ever."""
+    """End this process well where others have died: MPI's own end might wait for them for ever.
+
+    All have met: whoever ended before would be taken for dead.
+    """
     if comm.tolerant and isinstance(comm, MPI.Comm) and comm.size < MPI.COMM_WORLD.size:
-        comm.Barrier()  # whoever ends before would be taken for dead
         sys.stdout.flush()
         os._exit(0)

@@ -73,6 +73,9 @@ def ends_badly(cell: Cell, outcome: Outcome) -> list[str]:
 
 def death_not_outlived(cell: Cell, outcome: Outcome) -> list[str]:
     """Those who are left have said whom they lost, and gone on to the end."""
+    if cell.phase == "start" and not outcome.finished:  # there was nothing yet to go on with
+        promised = ["minidl: a rank died before training had begun; start again"]
+        return [] if outcome.said == promised else [f"said {outcome.said}, promised {promised}"]
     if not outcome.finished:
         return [f"the run did not survive: {outcome.said}"]
     found = []
@@ -87,8 +90,7 @@ def death_not_outlived(cell: Cell, outcome: Outcome) -> list[str]:
 def goes_on_badly(outcome: Outcome) -> list[str]:
     """A run goes on from its last checkpoint, and ends as it would have ended."""
     found = []
-    # Nothing to go on from, or nothing left to do.
-    refused = outcome.finished or outcome.saved in (-1, ITERATIONS)
+    refused = outcome.finished or outcome.saved == -1  # nothing left to do, or to go on from
     if outcome.resumed != (2 if refused else 0):
         found.append(f"--resume: status {outcome.resumed}: {outcome.resumed_said}")
     if outcome.equal is False:
