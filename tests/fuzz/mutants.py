@@ -17,7 +17,7 @@ from types import ModuleType
 
 import numpy as np
 
-PATIENCE = 20  # seconds a mutant, of which none should need a tenth of one
+PATIENCE = 20  # seconds of processor a mutant, of which none should need a tenth of one
 ROOM = 4 * 2**30  # bytes of address space: what asks for more gets a MemoryError
 MOST_BYTES = 8  # that are changed in one mutant
 DRAWN = 250  # of so many mutants one is also drawn, which takes a hundred times longer
@@ -121,12 +121,13 @@ def verdict(kind: str, path: Path, drawn: bool) -> str:
 def main(kind: str, original: str, first: str, stop: str) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))
     whole, path = Path(original).read_bytes(), Path(original)
+    assert verdict(kind, path, drawn=True) == "read"  # and all that is needed for it is loaded
     for number in range(int(first), int(stop)):
         write(path, damage(whole, np.random.default_rng([number, len(whole)])))
         print(json.dumps([number, None]), flush=True)
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE)  # ends the process, also inside of HDF5
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE)  # ends the process, also inside of HDF5
         said = verdict(kind, path, drawn=number % DRAWN == 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps([number, said]), flush=True)
     write(path, whole)
     print(json.dumps(["kilobytes", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
