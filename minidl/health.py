@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from .errors import AgreedError
 from .layers import Layer
 from .layers.strips import parts
 
@@ -66,15 +65,23 @@ def outputs(network: Layer, x: np.ndarray) -> list[tuple[Layer, np.ndarray]]:
     return found
 
 
-def check_alike(comm: MPI.Intracomm, layers: Sequence[Layer]) -> None:
+def differing(comm: MPI.Intracomm, layers: Sequence[Layer], first: int = 0) -> str:
     """Compare the ranks' copies of every layer by a checksum; all ranks call.
 
-    They make the same updates of the same numbers: a difference is a computer's mistake.
+    They make the same updates of the same numbers, or are sent the same: a difference is a
+    computer's mistake.
 
-    Raises
-    ------
-    AgreedError
-        If there is one.
+    Parameters
+    ----------
+    comm : MPI.Intracomm
+    layers : sequence of Layer
+    first : int
+        How the rank that is 0 in ``comm`` is called.
+
+    Returns
+    -------
+    str
+        Which layer differs where; empty if none does. The same on all ranks.
     """
     sums = np.array(
         [zlib.crc32(layer.parameters.view(np.uint8).data) for layer in layers], np.uint32
@@ -83,11 +90,11 @@ def check_alike(comm: MPI.Intracomm, layers: Sequence[Layer]) -> None:
     comm.Allgather(sums, everyones)
     usual = np.median(everyones, axis=0)  # the majority's; nobody's, of two that differ
     for number, layer in enumerate(layers):
-        others = np.flatnonzero(everyones[:, number] != usual[number]).tolist()
-        if others:
-            raise AgreedError(
+        others = first + np.flatnonzero(everyones[:, number] != usual[number])
+        if len(others):
+            return (
                 f"{layer.name} is not the same on all ranks; others than most have: rank "
-                f"{', '.join(map(str, others))}. A memory or a network makes mistakes there"
-                if comm.rank == 0
-                else ""
+                f"{', '.join(map(str, others.tolist()))}. A memory or a network makes mistakes "
+                "there"
             )
+    return ""

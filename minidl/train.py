@@ -15,7 +15,7 @@ from mpi4py import MPI
 
 from . import checkpoint, health, record, snapshot
 from .data import Batches, prepared_in_parts, read_ahead
-from .errors import AgreedError
+from .errors import AgreedError, UserError
 from .layers import Layer
 from .layers.algorithms import use_algorithm
 from .log import Event, Log
@@ -247,6 +247,7 @@ class Training:
             try:
                 self._work(batches, until, log)
                 strategy.stop()
+                self._check_alike()
             except MPI.Exception as error:
                 if is_death(self.comm, error):
                     strategy.survive(error)
@@ -351,10 +352,14 @@ class Training:
         place = {"group": self.group, "iteration": iteration, "seconds": seconds}
         return {"event": "validation", **place, **figures}
 
+    def _check_alike(self) -> None:
+        group = self.strategy.group
+        difference = health.differing(group, self.strategy.layers, self.roles.root(self.group))
+        if difference and group.rank == 0:  # it ends all, as other groups know nothing of it
+            raise UserError(difference)
+
     def _save(self, run: Run | None, log: Log) -> None:
         """Begin to write a checkpoint, where all ranks have met."""
-        if not self.roles.servers:  # else all have just been given what the servers have
-            health.check_alike(self.comm, self.strategy.layers)
         began, per_epoch = self.stopwatch.now(), self.batches.per_epoch
         with self.stopwatch("wait"):
             state = snapshot.gather(

@@ -56,6 +56,33 @@ def test_a_rank_whose_copy_differs_by_one_bit_is_named(ranks, liar):
     assert str(liar) in said.partition("rank ")[2] or ranks == 2
 
 
+FLIPPING = """
+from mpi4py import MPI
+from minidl import train
+from minidl_models.hep import *
+
+stop = train.hybrid.Strategy.stop
+
+def stop_and_flip(self):
+    stop(self)
+    if MPI.COMM_WORLD.rank == 3:
+        self.layers[2].parameters.view("u1")[1] ^= 1
+
+train.hybrid.Strategy.stop = stop_and_flip
+"""
+
+
+def test_a_group_whose_ranks_differ_is_told_by_its_root(tmp_path):
+    (tmp_path / "flipping.py").write_text(FLIPPING)
+    events = write_events(tmp_path / "events.h5", 60)
+    how = ("--data", events, "--width", 4, "--batch-size", 2, "--strategy", "hybrid")
+    done = minidl("train", "flipping", *how, "--out", "run", ranks=5, cwd=tmp_path, timeout=60)
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("minidl: conv3 is not the same on all ranks")
+    assert "2, 3" in said  # of two that differ nobody knows which is right
+
+
 DIVERGING = """
 import numpy as np
 from mpi4py import MPI
