@@ -15,13 +15,16 @@ Each strategy is a class ``Strategy`` with the same methods in the same order:
 ``serve()``, ``finish()``
     Where there are servers: be one until all workers have stopped; and then, on all ranks, take
     the network that the servers have made. From there all may go on.
+``survive(error)``
+    A rank has died, where that is tolerated. Wait, where others can do without this group, until
+    all meet; and raise the error again.
 
 ``group`` is the communicator of the ranks that make updates together.
 
 The communicator is mpi4py's and is used through its upper-case methods only, which send buffers
 and never pickle: ``Split``, ``Bcast``, ``Ibcast``, ``Allreduce``, ``Iallreduce``, ``Ireduce``,
-``Send``, ``Recv``, ``Isend``, ``Irecv``, ``Probe``, and ``Wait`` and ``Test`` of requests. The
-package ``virtual`` has another one, on which the same strategies run in one process.
+``Send``, ``Recv``, ``Isend``, ``Irecv``, ``Probe``, ``Revoke``, and ``Wait`` and ``Test`` of
+requests. The package ``virtual`` has another one, on which the same strategies run in one process.
 
 Importing this package starts MPI and makes sure that nobody is left waiting: an exception that
 nobody catches ends every rank of the job, however it was launched.

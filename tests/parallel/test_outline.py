@@ -24,7 +24,7 @@ SERVER = ast.parse((FILES[0].parent / "server.py").read_text())
 OF_A_COMMUNICATOR = {
     "Split",
     "Bcast", "Ibcast", "Allreduce", "Iallreduce", "Ireduce",
-    "Send", "Recv", "Isend", "Irecv", "Probe",
+    "Send", "Recv", "Isend", "Irecv", "Probe", "Revoke",
 }  # fmt: skip
 OF_A_REQUEST = {"Wait", "Test"}
 OF_A_STATUS = {"Status", "Get_source", "Get_tag"}
