@@ -72,7 +72,9 @@ class Watch(threading.Thread):
 
     def look(self):
         memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        return self.updates(), memory, len(handles()), threading.active_count()
+        # A checkpoint may be on its way to the disk.
+        lasting = sum(thread.name != "checkpoint" for thread in threading.enumerate())
+        return self.updates(), memory, len(handles()), lasting
 
     def updates(self):
         """Of one layer so far: a server knows, a worker supposes that all groups are as far."""
