@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,13 @@ class Log:
             self.settled = 0
         for request, _ in self._under_way:
             request.Wait()
+
+    def hear_the_rest(self) -> None:
+        """On rank 0: write what the groups have said so far, although some have died."""
+        with suppress(MPI.Exception):
+            if self.comm.rank == 0:
+                self.comm.Ack_failed()
+                self._hear()
 
     def _send(self, event: Event) -> None:
         message = np.frombuffer(json.dumps(event).encode(), np.uint8)

@@ -78,11 +78,13 @@ def go_on_without_the_dead(training: Training, error: Exception) -> Training:
     AgreedError
         If too few are left.
     """
-    for comm in (training.strategy.group, training.log.comm):
-        comm.Revoke()  # whoever waits for others there comes here, too
+    if not isinstance(error, DeathError):  # by which all have met already
+        for comm in (training.strategy.group, training.log.comm):
+            comm.Revoke()  # whoever waits for others there comes here, too
     comm = training.comm
     while True:
         comm = left_of(comm, error)
+        training.log.comm.Revoke()  # all that could be heard has been
         try:
             return _of_those_who_are_left(training, comm)
         except (MPI.Exception, DeathError) as another:

@@ -23,7 +23,7 @@ from .model import Model
 from .objective import Batch, Objective
 from .parallel import async_ps, hybrid, sync
 from .parallel.agreement import from_one, lowest, together
-from .parallel.failure import is_death, meet
+from .parallel.failure import DeathError, is_death, meet
 from .parallel.served import UPDATE
 from .roles import Roles
 from .run import Run
@@ -45,6 +45,14 @@ STRATEGIES: dict[str, ModuleType] = {
 
 
 @dataclass
+class Stop:
+    """What a rank has been asked for by signals, if it listens to them."""
+
+    asked: bool = False
+    listening: bool = False
+
+
+@dataclass
 class Training:
     """A run that is ready to start: data opened and measured, network built, strategy chosen.
 
@@ -62,6 +70,8 @@ class Training:
         Where ranks have died; else they are dealt as the settings say.
     lost : list of int
         The ranks that have died last.
+    stop : Stop
+        Whether this rank was asked to end the run.
 
     Raises
     ------
@@ -79,6 +89,7 @@ class Training:
     setback: str = ""
     dealt: Roles | None = None
     lost: list[int] = field(default_factory=list)
+    stop: Stop = field(default_factory=Stop)
     virtual: ClassVar[bool] = False  # whether its seconds are not real ones
 
     def __post_init__(self) -> None:
@@ -109,6 +120,7 @@ class Training:
                 roles.check([layer.parameters.size for layer in self.network.layers()])
         self._measure()
         self.iterations = settings.iterations_of(self.batches.per_epoch)
+        self.ahead = 0  # of its updates, as the schedule counts them
         self.schedule = settings.schedule_for(
             updates=self.iterations * roles.groups, ranks=roles.group_size
         )
@@ -121,7 +133,7 @@ class Training:
             **settings.staleness_options(),
         )
         self.log = Log(comm, self.roles.groups)
-        self.asked_to_stop = self.stopped = False
+        self.stopped = False
         self.begun = False  # with the same network on all ranks
         self.saving = 0.0  # seconds for which checkpoints have kept it from training
         self.done = [0] * roles.groups  # iterations that every group has made
@@ -138,6 +150,9 @@ class Training:
         self.done = snapshot.places(state, self.roles.groups, self.batches.per_epoch)
         if self.done == state.iterations:
             self.meetings = list(state.meetings)
+        else:
+            made = max(layer.updates for layer in state.layers.values())
+            self.ahead = sum(self.done) - made
 
     def _measure(self) -> None:
         """Have rank 0 measure what the model has to know about the data, unless it is known."""
@@ -156,7 +171,11 @@ class Training:
 
     def make_optimizer(self) -> Callable[[np.ndarray], Any]:
         """What the strategy makes updates with: a function (parameters) -> optimiser."""
-        return self.settings.optimizer_for(self.schedule, self.roles.groups)
+        return self.settings.optimizer_for(self.rate_of_update, self.roles.groups)
+
+    def rate_of_update(self, updates: int) -> float:
+        """The learning rate of a layer's next update; where ranks have changed, of its place."""
+        return self.schedule(updates + self.ahead)
 
     def read(self, items: Generator[Any, None, None]) -> Generator[Any, None, None]:
         """Yield what is prepared, before it is asked for."""
@@ -186,7 +205,7 @@ class Training:
         DivergedError
             On every rank, if a loss or a parameter stops being a finite number.
 
-        Where rank 0 is ``asked_to_stop``, all ranks make a checkpoint and have ``stopped`` then.
+        Where rank 0 is asked to ``stop``, all ranks make a checkpoint and have ``stopped`` then.
         """
         comm, strategy, watch, log = self.comm, self.strategy, self.stopwatch, self.log
         log.run, log.tell = run, tell
@@ -195,11 +214,13 @@ class Training:
         with watch("wait"):
             strategy.start()
             comm.Barrier()
+        self.made = 0 if self.group < 0 else self.done[self.group]
         self.begun = True
         watch.restart(self.state.seconds if self.state else 0.0)
+        if self.lost and health.unsound_layer(self.network):  # on all ranks, or on none
+            raise DivergedError("the network that those had who are left is not finite any more")
         if not self.state or self.lost:  # what those who are left have is on no disk
             self._save(run, log)
-        self.made = 0 if self.group < 0 else self.done[self.group]
         # What overflows is reported in one line.
         with (
             closing(self.batches_from(self.made)) as batches,
@@ -250,10 +271,15 @@ class Training:
                 self._check_alike()
             except MPI.Exception as error:
                 if is_death(self.comm, error):
-                    strategy.survive(error)
+                    with self.stopwatch("idle"):
+                        strategy.survive(error)
                 raise
         with self.stopwatch("wait"):
-            meet(self.comm)
+            try:
+                meet(self.comm)
+            except DeathError:
+                log.hear_the_rest()
+                raise
             if self.group >= 0 and strategy.group.rank == 0:
                 log.settle()
             if self.roles.servers:
@@ -291,7 +317,7 @@ class Training:
         with watch("load"):
             mine = next(batches)
         watch.iteration = iteration
-        if is_root and (self.asked_to_stop or log.diverged or log.asked_to_stop()):
+        if is_root and (self.stop.asked or log.diverged or log.asked_to_stop()):
             strategy.objective.asked_to_stop = True
         samples = self.batches.count(iteration - 1, self.roles.members(self.group))
         if samples:  # the last batch of an epoch may leave nothing for a group

@@ -53,6 +53,7 @@ from minidl_models import hep
 for groups in (1, 2, 3, 6, 4):
     try:
         roles = Roles(8, groups, servers=2)
+        roles.check(sizes=[1] * 6)  # a network of six layers, as a run would
     except UserError as error:
         print(f"G = {groups}: {error}")
         continue

@@ -6,6 +6,7 @@ import math
 import platform
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from ..snapshot import generators
 from ..stopwatch import Stopwatch
 from ..tables import counted, virtually
 from ..threads import use_threads
-from ..train import DivergedError, Training
+from ..train import DivergedError, Stop, Training
 from ..virtual import Virtual
 from ..virtual_training import read_machine, train_on_virtual_ranks
 from ..watchdog import Watchdog
@@ -179,19 +180,27 @@ def train_in_spite_of_setbacks(
 ) -> None:
     """Train; start once more where numbers have stopped being finite, or ranks have died."""
     backs = 0
+    setback: Exception | None = None
     while True:
         try:
+            if isinstance(setback, DivergedError):
+                training = go_back(training, folder, setback)
+            elif setback:
+                training = go_on_without_the_dead(training, setback)
+            setback = None
             train(training, asked, folder, overwrite, trace, console)
-            meet(training.comm)  # should the first rank die before all is written, others write it
+            with training.stopwatch("idle"):
+                # Should the first rank die before all is written, others write it.
+                meet(training.comm)
             return end_without_the_dead(training.comm)
         except DivergedError as error:
             if training.settings.on_divergence == "stop" or backs == TIMES:
                 raise
-            backs, training = backs + 1, go_back(training, folder, error)
+            backs, setback = backs + 1, error
         except (MPI.Exception, DeathError) as error:
             if not is_death(training.comm, error):
                 raise
-            training = go_on_without_the_dead(training, error)
+            setback = error
 
 
 def train(
@@ -211,6 +220,9 @@ def train(
             state = training.state
             if state:
                 run = Run.resumed(folder, asked, state, on_disk=not training.lost)
+                if training.lost:  # the first rank, which has counted, may be among them
+                    counted_so_far = (event.get("samples", 0) for event in read_log(folder))
+                    state.samples = max(state.samples, *counted_so_far)
             else:
                 run = Run(folder, asked, overwrite=overwrite or bool(training.setback))
     if run is None:
@@ -237,12 +249,13 @@ def train(
     console.print(" ".join(plan(training)))
     with Progress(training.iterations, console) as progress:
         try:
-            stop_when_asked(training)
+            stop_when_asked(training.stop)
             record = training.run(run, progress.tell)
         except KeyboardInterrupt:
             training.stopped, record = True, None
-        except (MPI.Exception, DeathError):
-            run.checkpoints.wait()
+        except Exception:
+            with suppress(UserError):  # what happened first is told
+                run.checkpoints.wait()
             raise
         if record:
             record.save(run.folder / "record.h5")
@@ -271,21 +284,26 @@ def train(
     )
 
 
-def stop_when_asked(training: Training) -> None:
+def stop_when_asked(stop: Stop) -> None:
     """Have Ctrl-C, or a batch scheduler's SIGTERM, end the run at a checkpoint.
 
-    A second one ends it at once. Ranks but the first leave both to it.
+    A second one ends it at once. Ranks but the first leave both to it; and one that becomes the
+    first listens from then on.
     """
+    usual: dict[int, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
 
     def ask(number: int, *_: object) -> None:
-        training.asked_to_stop = True
-        signal.signal(number, usual[signal.Signals(number)])
+        stop.asked = True
+        signal.signal(number, usual[number])
 
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in usual.items():
-        # Ignored by nohup; or as the first rank has died, to which this one left it.
-        if handler != signal.SIG_IGN or training.dealt:
-            signal.signal(number, ask)
+    if not stop.listening:
+        stop.listening = True
+        for number in usual:
+            if signal.getsignal(number) != signal.SIG_IGN or MPI.COMM_WORLD.rank > 0:  # nohup's
+                signal.signal(number, ask)
 
 
 def plan(training: Training) -> list[str]:

@@ -87,12 +87,19 @@ def abort(status: int) -> None:
     if MPI.COMM_WORLD.size == 1:
         os._exit(status)
     if PatientComm.tolerant:  # there MPI would end this rank alone, and others go on without it
-        os.kill(os.getppid(), signal.SIGTERM)
+        os.kill(_launcher(), signal.SIGTERM)
         time.sleep(5)
     time.sleep(0.2)  # for mpiexec to pass that on: of a job that aborts it drops what it has not
     # The MPI library would add lines of its own to the one clear message.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     MPI.COMM_WORLD.Abort(status)
+
+
+def _launcher() -> int:
+    """The process of Open MPI's mpiexec; elsewhere than on its computer, of its deputy."""
+    place, _, number = os.environ.get("PMIX_NAMESPACE", "").partition("@")[0].rpartition("-")
+    on_this_computer = place == f"prterun-{os.uname().nodename}"
+    return int(number) if on_this_computer and number.isdigit() else os.getppid()
 
 
 def _end_all_on_exception(

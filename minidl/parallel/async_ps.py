@@ -160,10 +160,11 @@ class Strategy:
                 self.answers[layer].version = int(version)
         for leaf in self.objective.network.leaves():
             if leaf.statistics.size:
+                total = leaf.statistics.copy()
                 if self.served:
-                    leaf.statistics[...] = 0  # a server has seen no data
-                self.comm.Allreduce(MPI.IN_PLACE, leaf.statistics)
-                leaf.statistics /= self.roles.workers
+                    total[...] = 0  # a server has seen no data
+                self.comm.Allreduce(MPI.IN_PLACE, total)
+                np.divide(total, self.roles.workers, out=leaf.statistics)
 
     def survive(self, error: Exception) -> None:
         """Another rank has died: only servers are waited for, and without one nobody can go on."""

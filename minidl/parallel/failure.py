@@ -101,8 +101,8 @@ def left_of(comm: Any, error: Exception) -> Any:
     Those who wait in ``meet`` wait there for all others, also when the communicator is revoked. So
     all who come from elsewhere go there first.
     """
+    comm.Revoke()
     if not (isinstance(error, DeathError) and error.comm is comm):
-        comm.Revoke()
         with suppress(MPI.Exception):
             comm.Agree(0)
     return comm.Shrink()

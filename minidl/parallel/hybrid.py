@@ -181,8 +181,9 @@ class Strategy:
             self._parameters_needed(layer)
         for leaf in self.objective.network.leaves():
             if leaf.statistics.size:
-                self.group.Allreduce(MPI.IN_PLACE, leaf.statistics)
-                leaf.statistics /= self.group.size
+                total = leaf.statistics.copy()
+                self.group.Allreduce(MPI.IN_PLACE, total)
+                np.divide(total, self.group.size, out=leaf.statistics)
 
     def stop(self) -> None:
         """After a worker's last step: tell the servers that no gradient follows."""
@@ -210,10 +211,11 @@ class Strategy:
                 self.answers[layer].version = int(version)
         for leaf in self.objective.network.leaves():
             if leaf.statistics.size:
+                total = leaf.statistics.copy()
                 if self.served:
-                    leaf.statistics[...] = 0  # a server has seen no data
-                self.comm.Allreduce(MPI.IN_PLACE, leaf.statistics)
-                leaf.statistics /= self.roles.workers
+                    total[...] = 0  # a server has seen no data
+                self.comm.Allreduce(MPI.IN_PLACE, total)
+                np.divide(total, self.roles.workers, out=leaf.statistics)
 
     def survive(self, error: Exception) -> None:
         """A rank has died: without one of its members a group waits until all meet.

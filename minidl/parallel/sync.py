@@ -111,8 +111,9 @@ class Strategy:
             self._parameters_needed(layer)
         for leaf in self.objective.network.leaves():
             if leaf.statistics.size:
-                self.group.Allreduce(MPI.IN_PLACE, leaf.statistics)
-                leaf.statistics /= self.group.size
+                total = leaf.statistics.copy()
+                self.group.Allreduce(MPI.IN_PLACE, total)
+                np.divide(total, self.group.size, out=leaf.statistics)
 
     def stop(self) -> None:
         """After the last step: every rank has the final network."""

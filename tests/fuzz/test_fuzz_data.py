@@ -11,7 +11,7 @@ from minidl.errors import UserError
 from minidl_models.climate.channels import CHANNELS, MOST_BOXES, UNUSED
 
 MUTANTS = 1000  # a test
-MOST_MEMORY = 500_000  # kilobytes, of which the libraries alone need a fourth
+MOST_MEMORY = 800_000  # kilobytes, of which the libraries alone may need half
 
 
 def write_climate(path):
