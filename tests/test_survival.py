@@ -1,6 +1,7 @@
 """Where MPI tolerates deaths, a run goes on with the ranks that are left."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -138,7 +139,8 @@ def test_where_too_few_are_left_the_run_ends_and_can_be_resumed(place):
     (place / "deaths").write_text("{}")
     again = minidl("train", "--resume", "run", ranks=2, cwd=place, timeout=60)
     assert again.returncode == 0, again.stderr
-    assert "of iteration 8" in again.stdout
+    # The last checkpoint, or the one before, if that was on its way to the disk still.
+    assert re.search("goes on from .*, of iteration (8|0)$", again.stdout, re.MULTILINE)
 
 
 def test_an_error_of_one_rank_still_ends_all(place):
