@@ -751,6 +751,11 @@ def test_who_agrees_survives_any_deaths(drawn):
     check_sums(run(patient, ranks, deaths=deaths, **how), deaths)
 
 
+def test_all_may_die_while_they_agree():
+    deaths = {0: Death(0), 1: Death(11), 2: Death(12)}
+    assert run(patient, 3, deaths=deaths) == [DEAD] * 3
+
+
 def test_who_agrees_survives_each_death_in_every_order():
     schedules, ended = 0, []
     for rank in range(3):

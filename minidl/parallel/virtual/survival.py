@@ -68,6 +68,8 @@ class Agreement:
         if not all(index in self.joined for index in living):
             return
         del group.agreements[self.number]
+        if not living:
+            return
         times = [part.began for part in self.joined.values()] + list(
             map(group.time_of_death, group.dead)
         )
