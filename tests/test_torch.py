@@ -31,6 +31,9 @@ from minidl_models.hep.network import network
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make test-torch")
 functional = torch.nn.functional
+# oneDNN's convolution takes memory behind small images for a part of them: with a kernel of 2 x 4
+# on 3 x 5 pixels, one row of results is wrong. PyTorch's own kernels are the reference.
+torch.backends.mkldnn.set_flags(False)
 both_precisions = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 seeds = st.integers(0, 2**32 - 1)
 
