@@ -31,9 +31,6 @@ from minidl_models.hep.network import network
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make test-torch")
 functional = torch.nn.functional
-# oneDNN's convolution takes memory behind small images for a part of them: with a kernel of 2 x 4
-# on 3 x 5 pixels, one row of results is wrong. PyTorch's own kernels are the reference.
-torch.backends.mkldnn.set_flags(False)
 both_precisions = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 seeds = st.integers(0, 2**32 - 1)
 
@@ -62,6 +59,9 @@ def close(found, expected):
     assert np.abs(found - expected).max() <= 100 * eps * (np.linalg.norm(expected) + 1)
 
 
+# oneDNN's convolution takes memory behind small images for a part of them: with a kernel of 2 x 4
+# on 3 x 5 pixels, one row of results is wrong. PyTorch's own kernels are the reference.
+@torch.backends.mkldnn.flags(enabled=False)
 def agree(layer, function, case, dtype):
     """Compare forward and backward; ``function`` is theirs."""
     x = case.batch(dtype)
