@@ -114,6 +114,7 @@ def _of_those_who_are_left(training: Training, comm: Any) -> Training:
         make_optimizer, per_epoch = training.make_optimizer(), training.batches.per_epoch
         state = snapshot.salvage(comm, training.strategy, make_optimizer, progress, per_epoch)
         state.seconds, state.samples = seconds, int(samples)
+        state.asked = {"measured": training.model.measured}
     dead = sorted({*range(before.ranks)} - {*ranks.tolist()})
     after = min(state.iterations) if state else 0
     why = f"lost {named(dead, before)}; the other {comm.size} go on after iteration {after}"

@@ -142,6 +142,18 @@ def test_several_yearly_files_are_one_set(place, trained):
         assert one["terms"] == pytest.approx(other["terms"], rel=1e-4)
 
 
+@pytest.mark.parametrize("strategy", ["sync", "async"])
+def test_a_run_that_loses_a_rank_still_knows_what_was_measured(place, strategy):
+    flags = ("--data", "frames.h5", "--width", WIDTH, "--batch-size", 1, "--epochs", 2)
+    out = f"{strategy} loses"
+    virtual = ("--strategy", strategy, "--virtual-ranks", 4, "--death", "1@0.0003", "--out", out)
+    done = minidl("train", "climate", *flags, *virtual, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "lost rank 1" in done.stdout
+    measured = settings(place / out)["measured"]
+    assert len(measured["mean"]) == len(measured["deviation"]) == 16
+
+
 @pytest.mark.parametrize("name", ["async", "hybrid", "virtual async"])
 def test_a_run_is_replayed_to_the_bit(trained, name):
     console = Printed()
