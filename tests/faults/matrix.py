@@ -2,8 +2,11 @@
 
 Every fault comes upon every kind of rank, in every phase of every strategy, at random moments. Of
 each trial is judged whether the run ended or went on as promised, and what is left of it. The
-report is ``report.md``, a row a cell; ``report.json`` has every trial. The status is 1 if a promise
-was broken; the folders of such trials are kept beside the report.
+report is ``report.md``, a row a cell; ``trials.jsonl`` has every trial. The status is 1 if a
+promise was broken; the folders of such trials are kept beside the report.
+
+All of it takes hours. Where it is stopped, the same command goes on: trials that the folder has
+are not made again.
 
 ::
 
@@ -30,8 +33,9 @@ import conftest  # noqa: F401  (what Open MPI wants to be told)
 from events import write_events
 from promises import broken
 from report import Trial, report
-from trials import LAYOUTS, Cell, Rehearsal, attempt, rehearse
+from trials import LAYOUTS, Cell, Outcome, Rehearsal, attempt, rehearse
 
+TRIALS = "trials.jsonl"
 AT_A_TIME = 2  # trials: the waiting of one is another's time to compute
 PHASES = ("start", "forward", "backward", "exchange", "update", "checkpoint", "end")
 # Of every fault the phases in which it makes a difference.
@@ -83,44 +87,66 @@ def main() -> int:
     if not chosen:
         sys.exit(f"no such cells: --only {arguments.only!r}; expected words of {cells_words()}")
     out = arguments.out.resolve()
-    shutil.rmtree(out / "trials", ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
+    trials = made_before(out)
+    have = {(trial.cell, *trial.seed) for trial in trials}
+    # Every cell's first trial, then every cell's second: wherever it is stopped, all are alike.
+    jobs = [
+        (cell, [arguments.seed, number])
+        for number in range(arguments.trials)
+        for cell in chosen
+        if (cell, arguments.seed, number) not in have
+    ]
     events = write_events(out / "events.h5", 60)
     rehearsals = {}
-    for strategy in dict.fromkeys(cell.strategy for cell in chosen):
+    for strategy in dict.fromkeys(cell.strategy for cell, _ in jobs):
         folder = out / "trials" / strategy
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         rehearsals[strategy] = rehearse(strategy, events, folder)
         shutil.rmtree(folder)
 
-    def run(job: tuple[int, Cell, int]) -> Trial:
-        place, cell, number = job
-        seed = [arguments.seed, place, number]
+    def run(job: tuple[Cell, list[int]]) -> Trial:
+        cell, seed = job
         return one(cell, seed, rehearsals[cell.strategy], events, out, arguments.ulfm)
 
-    jobs = [(p, cell, n) for p, cell in enumerate(chosen) for n in range(arguments.trials)]
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    trials: list[Trial] = []
-    with ThreadPoolExecutor(AT_A_TIME) as pool, Progress(*columns) as progress:
+    with (
+        ThreadPoolExecutor(AT_A_TIME) as pool,
+        Progress(*columns) as progress,
+        (out / TRIALS).open("a") as lines,
+    ):
         for trial in progress.track(pool.map(run, jobs), len(jobs), description="trials"):
             trials.append(trial)
+            print(json.dumps(asdict(trial)), file=lines, flush=True)
             for line in trial.broken:
                 progress.console.print(f"{trial.cell}: {line}", markup=False, soft_wrap=True)
     (out / "report.md").write_text(report(trials, arguments.ulfm))
-    plain = [asdict(trial) for trial in trials]
-    (out / "report.json").write_text(json.dumps(plain, indent=1) + "\n")
     bad = sum(bool(trial.broken) for trial in trials)
     print(f"{len(trials)} trials, {bad} not as promised: {out / 'report.md'}")
     return int(bad > 0)
+
+
+def made_before(out: Path) -> list[Trial]:
+    """The trials that a folder has."""
+    if not (out / TRIALS).exists():
+        return []
+    known = [json.loads(line) for line in (out / TRIALS).read_text().splitlines()]
+    return [
+        Trial(Cell(**each["cell"]), each["seed"], Outcome(**each["outcome"]), each["broken"])
+        for each in known
+    ]
 
 
 def one(
     cell: Cell, seed: list[int], rehearsal: Rehearsal, events: Path, out: Path, ulfm: bool
 ) -> Trial:
     """Make a trial and judge it."""
-    folder = out / "trials" / "-".join([*str(cell).split(), str(seed[-1])])
+    folder = out / "trials" / "-".join([*str(cell).split(), *map(str, seed)])
+    shutil.rmtree(folder, ignore_errors=True)  # of a trial that was stopped
     folder.mkdir(parents=True)
-    outcome = attempt(cell, rehearsal, seed, events, folder, ulfm)
+    seeds = [*seed, *str(cell).encode()]
+    outcome = attempt(cell, rehearsal, seeds, events, folder, ulfm)
     trial = Trial(cell, seed, outcome, broken(cell, outcome, ulfm))
     if not trial.broken:
         shutil.rmtree(folder)

@@ -41,7 +41,9 @@ def report(trials: list[Trial], ulfm: bool) -> str:
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",
     ]
-    for cell, group in groupby(trials, lambda trial: trial.cell):
+    cells = list(dict.fromkeys(trial.cell for trial in trials))
+    by_cell = sorted(trials, key=lambda trial: cells.index(trial.cell))
+    for cell, group in groupby(by_cell, lambda trial: trial.cell):
         values = row(cell, [trial.outcome for trial in group], ulfm)
         lines.append(f"| {' | '.join(values)} |")
     if bad:
