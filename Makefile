@@ -99,7 +99,7 @@ bench: .venv/torch
 	for name in step climate layers ranks strategies overlap loader climate_loader virtual updates; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # Every fault upon every kind of rank in every phase: ended or survived, with which message, how much
-# was lost. A trial takes seconds: all of it, with 20 trials a cell, many hours (TRIALS, ONLY="hybrid kill").
+# was lost. All of it takes hours; where it is stopped, the same command goes on (TRIALS, ONLY="hybrid kill").
 TRIALS ?= 20
 faults: .venv/installed build/openmpi/installed
 	$(BIN)/python tests/faults/matrix.py --trials $(TRIALS) --only "$(ONLY)"
