@@ -1,4 +1,4 @@
-"""The one kind of error that a user of the command line is meant to see."""
+"""The errors that a user of the command line is meant to see."""
 
 
 class UserError(Exception):
@@ -15,3 +15,7 @@ class AgreedError(UserError):
     So each can leave in an orderly way, without pulling the others down. The message is empty on
     all ranks but the one that is to speak.
     """
+
+
+class DivergedError(AgreedError):
+    """On every rank, when all have met: numbers have stopped being finite."""

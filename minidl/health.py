@@ -11,6 +11,7 @@ from mpi4py import MPI
 
 from .layers import Layer
 from .layers.strips import parts
+from .parallel.agreement import from_one, lowest
 
 
 def origin(network: Layer, x: np.ndarray) -> str:
@@ -26,6 +27,39 @@ def origin(network: Layer, x: np.ndarray) -> str:
         if not np.isfinite(output).all():
             return f"the output of {part.name} was the first that was not finite"
     return "all outputs are finite: it is the loss itself"
+
+
+def origin_in(comm: MPI.Intracomm, network: Layer, sound: bool, x: np.ndarray) -> tuple[int, str]:
+    """Find the first rank whose numbers stopped being finite, and where; all ranks call.
+
+    Parameters
+    ----------
+    comm : MPI.Intracomm
+    network : Layer
+    sound : bool
+        Whether this rank's own loss and gradients are finite.
+    x : array
+        This rank's inputs.
+
+    Returns
+    -------
+    tuple of int and str
+        The rank, 0 where only the sum of all is too large, and the words of ``origin``.
+    """
+    rank = lowest(comm, not sound) % comm.size
+    found = origin(network, x) if comm.rank == rank else None
+    return rank, from_one(comm, found, root=rank)
+
+
+def what_diverged(event: dict[str, Any] | None, saved: str) -> str:
+    """Say what rank 0's log knows of it, and what is ``saved``; other ranks have nothing to say."""
+    if event is None:
+        return ""
+    return (
+        f"the loss is not a finite number any more, at iteration {event['iteration']} on "
+        f"rank {event['rank']}: {event['origin']}; try a smaller --learning-rate than "
+        f"{event['learning_rate']:g}, or --warmup{saved and f'; the last good state is {saved}'}"
+    )
 
 
 def unsound_layer(network: Layer) -> Layer | None:

@@ -7,6 +7,7 @@ where none is left; the layers are dealt to the servers that there are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,56 @@ from mpi4py import MPI
 
 from . import checkpoint, snapshot
 from .data import Batches
-from .errors import AgreedError, UserError
-from .parallel.failure import DeathError, is_death, left_of
+from .errors import AgreedError, DivergedError, UserError
+from .parallel.failure import DeathError, end_without_the_dead, is_death, left_of, meet
 from .roles import Roles
 from .settings import Settings
 from .tables import counted
-from .train import DivergedError, Training
+from .train import Training
 
 TIMES = 5  # that a run goes back; a learning rate 32 times smaller has not helped either
+
+
+def persevere(training: Training, folder: Path, train: Callable[[Training], None]) -> None:
+    """Train; start once more where numbers have stopped being finite, or ranks have died.
+
+    Parameters
+    ----------
+    training : Training
+    folder : Path
+        Of the run.
+    train : function (training)
+        Trains to the end and writes the run's folder.
+
+    Raises
+    ------
+    DivergedError
+        If the run shall not go back, or has done so too often.
+    AgreedError
+        If too few ranks are left.
+    """
+    backs = 0
+    setback: Exception | None = None
+    while True:
+        try:
+            if isinstance(setback, DivergedError):
+                training = go_back(training, folder, setback)
+            elif setback:
+                training = go_on_without_the_dead(training, setback)
+            setback = None
+            train(training)
+            with training.stopwatch("idle"):
+                # Should the first rank die before all is written, others write it.
+                meet(training.comm)
+            return end_without_the_dead(training.comm)
+        except DivergedError as error:
+            if training.settings.on_divergence == "stop" or backs == TIMES:
+                raise
+            backs, setback = backs + 1, error
+        except (MPI.Exception, DeathError) as error:
+            if not is_death(training.comm, error):
+                raise
+            setback = error
 
 
 def made_ready(comm: Any, kind: type[Training], **what: Any) -> Training:

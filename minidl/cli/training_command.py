@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import platform
-import signal
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -15,36 +13,28 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 from rich.console import Console
-from rich.table import Table
 
 from .. import __version__, model
 from ..checkpoint import State, newest
 from ..errors import UserError
 from ..parallel import abort
 from ..parallel.agreement import together
-from ..parallel.failure import DeathError, end_without_the_dead, is_death, meet
 from ..parallel.patience import PatientComm
 from ..progress import Progress
-from ..recovery import TIMES, go_back, go_on_without_the_dead, made_ready
+from ..recovery import made_ready, persevere
 from ..run import Run, read_log
 from ..settings import Settings
 from ..snapshot import generators
 from ..stopwatch import Stopwatch
-from ..tables import counted, virtually
+from ..tables import counted
 from ..threads import use_threads
-from ..train import DivergedError, Stop, Training
+from ..train import Training
 from ..virtual import Virtual
 from ..virtual_training import read_machine, train_on_virtual_ranks
 from ..watchdog import Watchdog
 from .advice import about_threads
 from .info import look_at_job
-
-PATHS = {
-    "serial": "kept: one rank sends nothing.",
-    "sync": "summed by all ranks. Every rank is a worker.",
-    "async": "sent to the rank that holds the layer. Every other rank is a worker.",
-    "hybrid": "summed at its group's root, which sends it to the rank that holds the layer.",
-}
+from .rehearsal import plan, rehearse
 
 
 def train_command(
@@ -108,7 +98,9 @@ def train_command(
             rehearse(training, console if training.comm.rank == 0 else None)
         else:
             folder = resume or out or Path("runs") / name
-            train_in_spite_of_setbacks(training, asked, folder, overwrite, trace, console)
+            persevere(
+                training, folder, lambda t: train(t, asked, folder, overwrite, trace, console)
+            )
 
     if virtual.virtual_ranks is None:
         patient, watch = PatientComm(comm), Stopwatch()
@@ -170,39 +162,6 @@ def warn_of_threads(threads: int, console: Console) -> None:
         console.print(f"warning: {warning}", style="yellow")
 
 
-def train_in_spite_of_setbacks(
-    training: Training,
-    asked: dict[str, Any],
-    folder: Path,
-    overwrite: bool,
-    trace: Path | None,
-    console: Console,
-) -> None:
-    """Train; start once more where numbers have stopped being finite, or ranks have died."""
-    backs = 0
-    setback: Exception | None = None
-    while True:
-        try:
-            if isinstance(setback, DivergedError):
-                training = go_back(training, folder, setback)
-            elif setback:
-                training = go_on_without_the_dead(training, setback)
-            setback = None
-            train(training, asked, folder, overwrite, trace, console)
-            with training.stopwatch("idle"):
-                # Should the first rank die before all is written, others write it.
-                meet(training.comm)
-            return end_without_the_dead(training.comm)
-        except DivergedError as error:
-            if training.settings.on_divergence == "stop" or backs == TIMES:
-                raise
-            backs, setback = backs + 1, error
-        except (MPI.Exception, DeathError) as error:
-            if not is_death(training.comm, error):
-                raise
-            setback = error
-
-
 def train(
     training: Training,
     asked: dict[str, Any],
@@ -249,7 +208,7 @@ def train(
     console.print(" ".join(plan(training)))
     with Progress(training.iterations, console) as progress:
         try:
-            stop_when_asked(training.stop)
+            training.stop.listen()
             record = training.run(run, progress.tell)
         except KeyboardInterrupt:
             training.stopped, record = True, None
@@ -282,81 +241,3 @@ def train(
     console.print(
         f"The run is in {run.folder}: settings.json, log.jsonl, checkpoint.h5, record.h5, loss.png"
     )
-
-
-def stop_when_asked(stop: Stop) -> None:
-    """Have Ctrl-C, or a batch scheduler's SIGTERM, end the run at a checkpoint.
-
-    A second one ends it at once. Ranks but the first leave both to it; and one that becomes the
-    first listens from then on.
-    """
-    usual: dict[int, Any] = {
-        signal.SIGINT: signal.default_int_handler,
-        signal.SIGTERM: signal.SIG_DFL,
-    }
-
-    def ask(number: int, *_: object) -> None:
-        stop.asked = True
-        signal.signal(number, usual[number])
-
-    if not stop.listening:
-        stop.listening = True
-        for number in usual:
-            if signal.getsignal(number) != signal.SIG_IGN or MPI.COMM_WORLD.rank > 0:  # nohup's
-                signal.signal(number, ask)
-
-
-def plan(training: Training) -> list[str]:
-    """Say in sentences what a run will do."""
-    settings, roles = training.settings, training.roles
-    update = settings.batch_size * settings.accumulate * roles.group_size
-    passes = f" in each of {settings.accumulate} passes" if settings.accumulate > 1 else ""
-    parts = []
-    if settings.strategy == "hybrid":
-        sizes = sorted({len(roles.members(group)) for group in range(roles.groups)})
-        parts.append(f"{counted(roles.groups, 'group')} of {' or '.join(map(str, sizes))}")
-    if roles.servers:
-        parts.append(counted(roles.servers, "server"))
-    return [
-        f"{len(training.dataset):,} samples, {training.batches.per_epoch} iterations an epoch,"
-        f" {training.iterations} iterations, {training.iterations * roles.groups} updates.",
-        f"{settings.strategy}, {counted(roles.ranks, virtually('rank', training.virtual))}"
-        f"{' (' + ', '.join(parts) + ')' if parts else ''}:"
-        f" batches of {settings.batch_size} per worker{passes}, {update} per update.",
-    ]
-
-
-def rehearse(training: Training, console: Console | None) -> None:
-    """Take one step, and print on the rank with a console what a run would do."""
-    strategy, roles = training.strategy, training.roles
-    strategy.start()
-    if training.group < 0:
-        strategy.serve()
-    else:
-        loss = strategy.step(next(training.batches_from(0)))
-        strategy.stop()
-    if roles.servers:
-        strategy.finish()
-    if training.group < 0:
-        return
-    if not math.isfinite(loss):
-        raise UserError(f"the first step's loss is {loss}")
-    if console is None:
-        return
-    for sentence in plan(training):
-        console.print(sentence)
-    held = ("held by",) if roles.servers else ()
-    table = Table("layer", "parameters", "message", *held)
-    for layer in strategy.layers:
-        server = (f"rank {strategy.holder[layer]}",) if roles.servers else ()
-        size = f"{layer.gradient.nbytes:,} bytes"
-        table.add_row(layer.name, f"{layer.parameters.size:,}", size, *server)
-    console.print(table)
-    console.print("Every layer's gradient is one message, " + PATHS[training.settings.strategy])
-    spent = training.stopwatch.seconds
-    seconds = spent["compute"] + spent["send"] + spent["wait"]
-    took = f"{seconds:.2f} s, first use of memory included"
-    if training.virtual:
-        took = f"{seconds:.4g} virtual seconds"
-    console.print(f"One step: loss {loss:.4f}, {took}.")
-    console.print("Nothing was written.")
