@@ -13,9 +13,11 @@ from .. import __version__
 console = Console(soft_wrap=True, highlight=False)
 
 # The order of the help page: that of the work.
-DATA, MODEL, RUN, MACHINE = (
+DATA, MODEL, RUN, ELSEWHERE, MACHINE = (
     Group(name, sort_key=place)
-    for place, name in enumerate(("Data", "The network", "A run", "This machine"))
+    for place, name in enumerate(
+        ("Data", "The network", "A run", "Machines that are not here", "This machine")
+    )
 )
 
 app = App(

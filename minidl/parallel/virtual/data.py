@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .cluster import VirtualError
-from .ghost import Ghost
+from .ghost import Ghost, GhostParcel
 
 Buffer = np.ndarray | Ghost
 
@@ -15,20 +15,28 @@ class Data:
 
     def __init__(self, buffer: Buffer) -> None:
         self.dtype, self.size = buffer.dtype, buffer.nbytes
-        self.contents: np.ndarray | None = None
-        if isinstance(buffer, np.ndarray):
-            self.contents = flat(buffer).copy()
+        there = None if type(buffer) is Ghost else contents(buffer)
+        self.contents = None if there is None else there.copy()
 
     def put_into(self, buffer: Buffer) -> None:
         """Write the contents at the buffer's beginning."""
-        if self.contents is not None and isinstance(buffer, np.ndarray):
-            flat(buffer)[: len(self.contents)] = self.contents
+        there = None if self.contents is None else contents(buffer)
+        if there is not None and self.contents is not None:
+            there[: len(self.contents)] = self.contents
 
     def same_as(self, buffer: Buffer) -> bool:
         """Whether the buffer still has these contents."""
-        if self.contents is None or not isinstance(buffer, np.ndarray):
+        there = None if self.contents is None else contents(buffer)
+        if self.contents is None or there is None:
             return True
-        return np.array_equal(flat(buffer).view(np.uint8), self.contents.view(np.uint8))
+        return np.array_equal(there.view(np.uint8), self.contents.view(np.uint8))
+
+
+def contents(buffer: Buffer) -> np.ndarray | None:
+    """View what of a buffer is not a ghost as a vector."""
+    if isinstance(buffer, np.ndarray):
+        return flat(buffer)
+    return buffer.version if isinstance(buffer, GhostParcel) else None
 
 
 def flat(array: np.ndarray) -> np.ndarray:
@@ -40,5 +48,6 @@ def flat(array: np.ndarray) -> np.ndarray:
 
 def spoil(buffer: Buffer) -> None:
     """Fill a buffer with garbage: NaN, or -1."""
-    if isinstance(buffer, np.ndarray):
-        flat(buffer).view(np.uint8)[...] = 0xFF
+    there = None if type(buffer) is Ghost else contents(buffer)
+    if there is not None:
+        there.view(np.uint8)[...] = 0xFF

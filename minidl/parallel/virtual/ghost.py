@@ -25,8 +25,23 @@ class Ghost:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         return options["out"][0]
 
-    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> None:
-        return None
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        return GhostParcel(options["shape"]) if function is np.zeros_like else None
+
+    def view(self, dtype: np.typing.DTypeLike) -> Ghost:
+        """Return as many bytes, of another kind."""
+        return Ghost(self.nbytes // np.dtype(dtype).itemsize, dtype)
+
+
+class GhostParcel(Ghost):
+    """Bytes of which the first eight have contents: a version. So versions of ghosts are real."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, np.uint8)
+        self.version = np.zeros(8, np.uint8)
+
+    def __getitem__(self, part: slice) -> np.ndarray | Ghost:
+        return self.version if part == slice(8) else Ghost(self.size - 8, np.uint8)
 
 
 class GhostLayer:

@@ -47,14 +47,17 @@ class Request:
 
     def Wait(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Go on when it has completed."""
-        self.cluster.enter(self.member)
+        member = self.member
+        self.cluster.enter(member)
         while self.time is None:
-            self.cluster.sleep(self.member, self)
-        self.member.clock = max(self.member.clock, self.time)
-        self.cluster.end_if_due(self.member)
+            self.cluster.sleep(member, self)
+        if member.clock < self.time:
+            member.clock = self.time
+        if member.mortal:
+            self.cluster.end_if_due(member)
         if not self.finished:
             doubt = self.doubt() if self.cluster.choose and self.error is None else None
-            if doubt is not None and Doubt(self.cluster, self.member).wait():
+            if doubt is not None and Doubt(self.cluster, member).wait():
                 self.error = doubt
             self.finished = True
             if self.error is not None:
@@ -147,6 +150,8 @@ class Request:
         """Note the time, and wake the rank if it waits for it."""
         self.time = time
         waits_for = self.member.waits_for
+        if waits_for is None:
+            return
         if waits_for is self or (
             isinstance(waits_for, Several) and self in waits_for.requests.values()
         ):
