@@ -27,8 +27,10 @@ class Outcome:
         Mean over groups and iterations. It is the sum of the following five.
     compute : float
         Mean of all workers.
-    reduce, server, broadcast : float
+    reduce, broadcast : float
         What a root waits for where all nodes are alike: communication that nothing hides.
+    server : float
+        What a root waits for servers, with their queues.
     wait : float
         The rest: waiting for nodes that are slower this time.
     alone : float
@@ -81,6 +83,7 @@ def run(scenario: Scenario) -> Outcome:
     whole = times.ends[:, -1] - times.ends[:, 1]
     compute = (whole - times.waits[:, 1:].sum(axis=(1, 2))).mean() / scenario.iterations
     exposed = equal.waits[roots, 1:].mean(axis=(0, 1))
+    exposed[SERVER] = times.waits[roots, 1:, SERVER].mean()
     iteration = seconds.mean()
     return Outcome(
         iteration,
