@@ -73,6 +73,7 @@ def explain(scenario: Scenario) -> list[LayerTimes]:
     alike = replace(scenario.machine, jitter=0)
     times, diaries = simulate(replace(scenario, machine=alike, iterations=ITERATIONS), Diary)
     diary, (begin, end) = diaries[0], times.ends[0, -3:-1]
+    assert isinstance(diary, Diary)
     work, roles = scenario.work, scenario.roles
     holders = roles.holders(work.sizes) if roles.servers else [-1] * len(work.sizes)
     explained = []

@@ -84,10 +84,8 @@ def test_parts_add_up(strategy, groups):
     outcome = run(scenario(strategy, 4, groups, JITTERY, iterations=20))
     parts = (outcome.reduce, outcome.server, outcome.broadcast, outcome.wait, outcome.compute)
     assert sum(parts) == pytest.approx(outcome.iteration, rel=1e-12)
-    assert min(parts) >= 0
-    assert outcome.compute == pytest.approx(
-        COMPUTE + (sum(UPDATE) if strategy == "sync" else 0), rel=0.1
-    )
+    assert min(parts) > -1e-9
+    assert outcome.compute == pytest.approx(COMPUTE, rel=0.1)
 
 
 def test_alike_nodes_lose_nothing_to_stragglers():
@@ -157,7 +155,7 @@ def test_strong_scaling_shares_the_batch_of_a_group():
 def test_small_batches_scale_worse():
     falling = replace(MACHINE, half_batch=4.0)
     even, uneven = (
-        list(scale("strong", WORK, machine, [Way("sync", 1)], [8], 16, 3, 1))[0].speedup
+        next(scale("strong", WORK, machine, [Way("sync", 1)], [8], 16, 3, 1)).speedup
         for machine in (MACHINE, falling)
     )
     # 2 samples a node of 16: each takes 6 times a sample's time, one node takes 20 times.
