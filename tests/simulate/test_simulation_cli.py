@@ -70,7 +70,7 @@ MISTAKES = {
     "no model": ("simulate hap --nodes 8", "no model 'hap'"),
     "no kind": ("scaling sideways hep", "strong.*weak"),
     "no strategy": ("scaling weak hep --strategies hybrid", "expected sync, async, or hybrid-G"),
-    "no way to deal": ("scaling strong hep --nodes 4096", "none of --nodes can be dealt"),
+    "no way to deal": ("scaling strong hep --nodes 10000", "none of --nodes can be dealt"),
     "no picture": ("scaling weak hep --picture x.txt", "unknown kind of picture"),
     "no ranks": ("explain hep --ranks 0", "must be from 1"),
 }  # fmt: skip
