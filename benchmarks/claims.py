@@ -180,7 +180,7 @@ CLAIMS = [
           / speedup("weak", "climate", "sync", 2048)),
     Claim("hep: signal kept, network over cuts", 1.7, "x", "second hand", "measured",
           "minidl evaluate runs/hep --data test.h5", None,
-          "2.9 +- 0.6 (README, Results), on other simulated events, whose cuts keep less background"),
+          "2.9 +- 0.6 (README), on other simulated events, whose cuts keep less background"),
     Claim("hep: time to the target loss, best sync over best hybrid", 1.66, "x", "second hand",
           "open", "", None),
 ]  # fmt: skip

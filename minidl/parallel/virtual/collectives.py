@@ -9,7 +9,7 @@ import numpy as np
 from mpi4py import MPI
 
 from .cluster import VirtualError
-from .data import Buffer, Data, spoil
+from .data import Buffer, Data, data_of, spoil
 from .failure import has_died
 from .requests import Request
 
@@ -25,7 +25,7 @@ UFUNCS = ((MPI.SUM, np.add), (MPI.MAX, np.maximum), (MPI.MIN, np.minimum))
 def ufunc_of(op: MPI.Op) -> np.ufunc:
     """What NumPy calls the operation."""
     for known, ufunc in UFUNCS:
-        if op == known:
+        if op is known or op == known:
             return ufunc
     raise NotImplementedError("a virtual reduction with another operation than SUM, MAX and MIN")
 
@@ -144,7 +144,7 @@ class InCall(Request):
     ) -> None:
         super().__init__(comm)
         self.index = comm.rank
-        self.call, self.send, self.receive, self.data = call, send, receive, Data(send)
+        self.call, self.send, self.receive, self.data = call, send, receive, data_of(send)
         if isinstance(receive, np.ndarray):
             spoil(receive)
 

@@ -15,7 +15,7 @@ class Data:
 
     def __init__(self, buffer: Buffer) -> None:
         self.dtype, self.size = buffer.dtype, buffer.nbytes
-        there = None if type(buffer) is Ghost else contents(buffer)
+        there = contents(buffer)
         self.contents = None if there is None else there.copy()
 
     def put_into(self, buffer: Buffer) -> None:
@@ -30,6 +30,15 @@ class Data:
         if self.contents is None or there is None:
             return True
         return np.array_equal(there.view(np.uint8), self.contents.view(np.uint8))
+
+
+def data_of(buffer: Buffer) -> Data:
+    """Copy a buffer's contents; a ghost, which has none and never changes, keeps what it weighs."""
+    if isinstance(buffer, np.ndarray | GhostParcel):
+        return Data(buffer)
+    if buffer.data is None:
+        buffer.data = Data(buffer)
+    return buffer.data
 
 
 def contents(buffer: Buffer) -> np.ndarray | None:
@@ -48,6 +57,6 @@ def flat(array: np.ndarray) -> np.ndarray:
 
 def spoil(buffer: Buffer) -> None:
     """Fill a buffer with garbage: NaN, or -1."""
-    there = None if type(buffer) is Ghost else contents(buffer)
+    there = contents(buffer)
     if there is not None:
         there.view(np.uint8)[...] = 0xFF
