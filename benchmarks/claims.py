@@ -161,7 +161,7 @@ CLAIMS = [
           "the paper's includes writing the model once in ten iterations"),
     curve("strong", "hep", "hybrid-2", 1024, 280, SMALL_BATCHES),
     curve("strong", "hep", "hybrid-4", 1024, 580),
-    curve("strong", "climate", "sync", 512, 320, SMALL_BATCHES),
+    curve("strong", "climate", "sync", 512, 320),
     curve("strong", "climate", "sync", 1024, 320, SMALL_BATCHES),
     curve("strong", "climate", "hybrid-2", 1024, 580),
     curve("strong", "climate", "hybrid-4", 1024, 780),

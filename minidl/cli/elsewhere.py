@@ -107,7 +107,7 @@ def scaling(
     batch_size
         Of a group if strong, 2048 unless given; of a node if weak, 8 unless given.
     iterations
-        Of every group, after a first one that is not counted.
+        Of every group, after a first one that is not counted; more of fewer than 100 nodes.
     jitter
         As for simulate.
     seed

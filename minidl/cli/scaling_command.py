@@ -121,8 +121,8 @@ def print_table(
 ) -> None:
     """Print a row for each prediction, with what was published beside it."""
     table = plain_table(
-        "strategy", ">nodes", ">samples\na node", ">ms", ">waits\nfor slower", ">times\none node",
-        ">efficiency", ">published",
+        "strategy", ">nodes", ">samples\na node", ">seconds", ">of them\nwaiting",
+        ">times\none node", ">of\nideal", ">published",
     )  # fmt: skip
     marks = {(mark.way, mark.nodes): mark for mark in published}
     last = points[0].way
@@ -131,19 +131,20 @@ def print_table(
             table.add_section()
         last = way
         table.add_row(
-            str(way), f"{nodes:,}", f"{samples:g}", f"{1e3 * outcome.iteration:,.1f}",
+            str(way), f"{nodes:,}", f"{samples:g}", f"{outcome.iteration:.4g}",
             f"{100 * outcome.wait / outcome.iteration:.0f} %", f"{speedup:,.1f}",
             f"{100 * speedup / nodes:.0f} %", said(marks.get((str(way), nodes))),
         )  # fmt: skip
     console.print(f"{title}\n")
     console.print(table)
+    console.print("\nseconds: of an iteration; waiting: for slower nodes.")
     if any(not mark.certain for mark in published):
-        console.print("\n~: read off a curve, or remembered of one: no figure to be held to.")
+        console.print("~: read off a curve, or remembered of one: no figure to be held to.")
 
 
 def said(mark: Published | None) -> str:
     """What was published."""
     if mark is None:
         return ""
-    text = f"{mark.low:g}" if mark.low == mark.high else f"{mark.low:g} to {mark.high:g}"
+    text = f"{mark.low:g}" if mark.low == mark.high else f"{mark.low:g}-{mark.high:g}"
     return text if mark.certain else f"~{text}"

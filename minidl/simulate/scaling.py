@@ -16,6 +16,8 @@ from .outcome import Outcome, run
 from .simulation import Scenario
 from .work import Work
 
+SMOOTH = 1000  # iterations of one node, and of more in proportion: so much luck evens out
+
 
 class Way(NamedTuple):
     """A strategy, and the number of its groups; None: as many as workers."""
@@ -70,6 +72,7 @@ def scale(
                 continue
             servers = 0 if way.strategy == "sync" else len(work.sizes)
             roles = Roles(workers + servers, groups, servers)
-            outcome = run(Scenario(work, machine, way.strategy, roles, samples, iterations, seed))
+            drawn = max(iterations, SMOOTH // workers)
+            outcome = run(Scenario(work, machine, way.strategy, roles, samples, drawn, seed))
             speedup = outcome.sustained / work.operations / of_one
             yield Point(way, workers, samples, speedup, outcome)
