@@ -61,8 +61,8 @@ class Rank:
     waits_for : object with ``told() -> str`` and ``for_whom() -> ranks``, or None
     calls : int
         How many it has made.
-    mortal : bool
-        Whether it will die.
+    checked : bool
+        Whether its calls are looked at: it will die, or all is over.
     died : float or None
         When it did.
     """
@@ -73,7 +73,7 @@ class Rank:
         self.waits_for: Any = None
         self.wakes_at: float | None = None
         self.calls, self.death = 0, death
-        self.mortal = death != Death()
+        self.checked = death != Death()
         self.died: float | None = None
         self.body = greenlet(body)
         self.body.gr_context = copy_context()  # np.errstate, for one, is as around the run
@@ -175,6 +175,8 @@ class VirtualCluster:
             gc.enable()
             self.over = True
             for rank in self.ranks:
+                rank.checked = True
+            for rank in self.ranks:
                 with suppress(Exception):  # what one says that is being ended is not the reason
                     rank.body.throw()  # ends those that still wait
         return results
@@ -194,14 +196,14 @@ class VirtualCluster:
             self.wake(rank, max(rank.clock, rank.death.time))
         self._hub.switch()
         rank.waits_for = None
-        if rank.mortal:
+        if rank.checked:
             self.end_if_due(rank)
 
     def enter(self, rank: Rank) -> None:
         """Count a call that the rank which runs makes, unless it dies before."""
         if self.over:
             raise GreenletExit
-        if rank.mortal:
+        if rank.checked:
             if rank.calls >= rank.death.calls:
                 self._die(rank)
             self.end_if_due(rank)

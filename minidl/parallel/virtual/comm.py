@@ -212,7 +212,10 @@ class VirtualComm(Survivor):
         ufunc: np.ufunc | None = None,
     ) -> InCall:
         group, member = self.group, self.member
-        self.cluster.enter(member)
+        if member.checked:
+            self.cluster.enter(member)
+        else:
+            member.calls += 1
         if root:
             self._check(root)
         shape = (send.nbytes, send.dtype)

@@ -50,12 +50,15 @@ class Request:
     def Wait(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Go on when it has completed."""
         member = self.member
-        self.cluster.enter(member)
+        if member.checked:
+            self.cluster.enter(member)
+        else:
+            member.calls += 1
         while self.time is None:
             self.cluster.sleep(member, self)
         if member.clock < self.time:
             member.clock = self.time
-        if member.mortal:
+        if member.checked:
             self.cluster.end_if_due(member)
         if not self.finished:
             doubt = self.doubt() if self.cluster.choose and self.error is None else None
@@ -69,13 +72,17 @@ class Request:
 
     def Test(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Say whether it has completed by now."""
-        self.cluster.enter(self.member)
+        member = self.member
+        if member.checked:
+            self.cluster.enter(member)
+        else:
+            member.calls += 1
         if self.finished:
             return True
         if not self.cluster.vain_tests:
             if self.time is None:
-                self.cluster.let_others_catch_up(self.member)
-            if self.time is not None and self.time <= self.member.clock:
+                self.cluster.let_others_catch_up(member)
+            if self.time is not None and self.time <= member.clock:
                 return self.Wait(status)
             if not self.exhausts_patience():
                 return False
