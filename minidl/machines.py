@@ -73,7 +73,7 @@ class Description:
 
 
 HEP_ON_KNL = Rate.measured(1.90e12, batch=8, fixed=0.125)
-JITTER = 0.147
+JITTER = 0.144
 
 DESCRIPTIONS = {
     "cori-knl": Description(
