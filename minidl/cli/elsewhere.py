@@ -144,14 +144,14 @@ def explain(
     """Say what a run would do before it is started: roles, layers, messages, and when they travel.
 
     ```
-    minidl explain hep --ranks 70 --strategy hybrid --groups 8
+    minidl explain hep --ranks 64 --strategy hybrid --groups 8
     minidl explain climate --preset paper --ranks 64
     ```
 
     Parameters
     ----------
     ranks
-        All of them, servers included. A rank is a node.
+        That compute; servers come on top. A rank is a node.
     groups
         As for simulate.
     servers
@@ -169,5 +169,8 @@ def explain(
     from .explain_command import print_explanation
     from .simulation import Asked
 
-    asked = Asked(name, machine, ranks, strategy, groups, servers, batch_size, 10, jitter, 1)
+    asked = Asked(
+        name, machine, ranks, strategy, groups, servers, batch_size, 10, jitter, 1,
+        servers_on_top=True,
+    )  # fmt: skip
     print_explanation(asked, options, json, console)

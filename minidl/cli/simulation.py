@@ -41,9 +41,10 @@ class Asked:
     iterations: int
     jitter: float | None
     seed: int
+    servers_on_top: bool = False  # of explain, whose --ranks are workers
 
     def __post_init__(self) -> None:
-        between("--nodes", self.nodes, 1, MOST_NODES)
+        between(self.flag, self.nodes, 1, MOST_NODES)
         between("--batch-size", self.batch_size, 1, MOST_SAMPLES)
         between("--iterations", self.iterations, 1, MOST_ITERATIONS)
         for flag, value, users in (
@@ -56,6 +57,11 @@ class Asked:
                 raise UserError(
                     f"{flag} goes with --strategy {' or '.join(users)}, not {self.strategy}"
                 )
+
+    @property
+    def flag(self) -> str:
+        """What the number of nodes is called."""
+        return "--ranks" if self.servers_on_top else "--nodes"
 
     def scenario(self, options: dict[str, Any]) -> Scenario:
         """Look up the machine, count the network's work, and deal the roles."""
@@ -71,7 +77,8 @@ class Asked:
         if self.strategy == "sync":
             return Roles(self.nodes, 1, 0)
         servers = self.servers or len(work.sizes)
-        workers = self.nodes - servers
+        among_nodes = 0 if self.servers_on_top else servers
+        workers = self.nodes - among_nodes
         if workers < 1:
             raise UserError(
                 f"--nodes {self.nodes} with {servers} parameter servers leave no worker; expected "
@@ -79,12 +86,12 @@ class Asked:
             )
         groups = (self.groups or 2) if self.strategy == "hybrid" else workers
         if workers % groups:
-            nearest = max(1, round(workers / groups)) * groups + servers
+            nearest = max(1, round(workers / groups)) * groups + among_nodes
             raise UserError(
-                f"--nodes {self.nodes} with {servers} parameter servers leave {workers} workers, "
-                f"which {groups} equal groups cannot have; --nodes {nearest} can be dealt"
+                f"{self.flag} {self.nodes} with {servers} parameter servers are {workers} workers, "
+                f"which {groups} equal groups cannot have; {self.flag} {nearest} can be dealt"
             )
-        roles = Roles(self.nodes, groups, servers)
+        roles = Roles(workers + servers, groups, servers)
         roles.check(work.sizes)
         return roles
 

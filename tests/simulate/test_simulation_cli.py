@@ -45,7 +45,7 @@ def test_scaling_as_json():
 
 
 def test_explain_tells_roles_and_layers():
-    done = minidl("explain", "hep", "--ranks", 22, "--strategy", "hybrid", "--groups", 4)
+    done = minidl("explain", "hep", "--ranks", 16, "--strategy", "hybrid", "--groups", 4)
     assert done.returncode == 0, done.stderr
     assert "group 1: ranks 4 to 7, of which 4 speaks to the servers" in done.stdout
     assert "rank 16: server of conv2" in done.stdout
@@ -57,7 +57,7 @@ MISTAKES = {
     "no nodes": ("simulate hep --nodes 0", "--nodes must be from 1 to 1,000,000, got 0"),
     "uneven groups": (
         "simulate hep --nodes 100 --strategy hybrid --groups 9",
-        "leave 94 workers, which 9 equal groups cannot have; --nodes 96 can be dealt",
+        "are 94 workers, which 9 equal groups cannot have; --nodes 96 can be dealt",
     ),
     "servers only": ("simulate hep --nodes 6 --strategy async", "leave no worker; .*at least 7"),
     "too many servers": (
@@ -72,7 +72,11 @@ MISTAKES = {
     "no strategy": ("scaling weak hep --strategies hybrid", "expected sync, async, or hybrid-G"),
     "no way to deal": ("scaling strong hep --nodes 10000", "none of --nodes can be dealt"),
     "no picture": ("scaling weak hep --picture x.txt", "unknown kind of picture"),
-    "no ranks": ("explain hep --ranks 0", "must be from 1"),
+    "no ranks": ("explain hep --ranks 0", "--ranks must be from 1"),
+    "uneven ranks": (
+        "explain hep --ranks 30 --strategy hybrid --groups 8",
+        "--ranks 30 with 6 parameter servers are 30 workers.*--ranks 32 can be dealt",
+    ),
 }  # fmt: skip
 
 
