@@ -42,8 +42,8 @@ def print_explanation(
         "nothing in the way. exposed: what rank 0 waits for; hidden: the rest, behind computing. "
         "All in ms, with nodes that are alike.\n\n"
         f"Predicted: {1e3 * alike:,.3f} ms an iteration if all nodes are alike, "
-        f"{1e3 * exposed:,.3f} of them waiting for messages; {1e3 * outcome.iteration:,.3f} ms with "
-        f"the machine's jitter; {outcome.sustained / 1e15:.4g} PFLOP/s, "
+        f"{1e3 * exposed:,.3f} of them waiting for messages; {1e3 * outcome.iteration:,.3f} ms "
+        f"with the machine's jitter; {outcome.sustained / 1e15:.4g} PFLOP/s, "
         f"{outcome.speedup:,.1f} times one node."
     )
 

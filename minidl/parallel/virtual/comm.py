@@ -16,9 +16,9 @@ from mpi4py import MPI
 
 from .cluster import Rank, VirtualError
 from .collectives import IN_PLACE, Collective, InCall, ufunc_of
-from .data import Buffer
+from .data import Buffer, Message
 from .failure import fails, failure_of_wildcard
-from .requests import Message, Receive, Send
+from .requests import Receive, Send
 from .story import place
 from .survival import Survivor
 from .waiting import Anybody

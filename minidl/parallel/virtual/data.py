@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
+from mpi4py import MPI
 
 from .cluster import VirtualError
 from .ghost import Ghost, GhostParcel
+
+if TYPE_CHECKING:
+    from .requests import Send
 
 Buffer = np.ndarray | Ghost
 
@@ -30,6 +37,29 @@ class Data:
         if self.contents is None or there is None:
             return True
         return np.array_equal(there.view(np.uint8), self.contents.view(np.uint8))
+
+
+@dataclass
+class Message:
+    """What travels."""
+
+    source: int
+    tag: int
+    data: Data
+    arrival: float
+    place: str
+    send: Send
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.data.size
+
+    def tell(self, status: MPI.Status) -> None:
+        """Say from whom it is, with which tag, and how much."""
+        status.Set_source(self.source)
+        status.Set_tag(self.tag)
+        status.Set_elements(MPI.BYTE, self.size)
 
 
 def data_of(buffer: Buffer) -> Data:

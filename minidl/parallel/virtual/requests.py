@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mpi4py import MPI
 
 from .cluster import VirtualError
-from .data import Buffer, Data, spoil
+from .data import Buffer, Data, Message, spoil
 from .failure import FailureError, in_status, is_revoked
 from .waiting import Doubt, Several, under_way
 
@@ -186,29 +185,6 @@ class Request:
     def for_whom(self) -> list[int]:
         """Ranks that could end the waiting."""
         raise NotImplementedError
-
-
-@dataclass
-class Message:
-    """What travels."""
-
-    source: int
-    tag: int
-    data: Data
-    arrival: float
-    place: str
-    send: Send
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.data.size
-
-    def tell(self, status: MPI.Status) -> None:
-        """Say from whom it is, with which tag, and how much."""
-        status.Set_source(self.source)
-        status.Set_tag(self.tag)
-        status.Set_elements(MPI.BYTE, self.size)
 
 
 class Send(Request):
