@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from .cluster import Rank, VirtualError
+from .cluster import VirtualError
 from .collectives import IN_PLACE, Collective, InCall, ufunc_of
 from .data import Buffer, Message
 from .failure import fails, failure_of_wildcard
@@ -42,10 +42,13 @@ class VirtualComm(Survivor):
         if buffer.nbytes > self.cluster.machine.eager:
             self.cluster.let_others_catch_up(self.member)  # who sends first is received first
         send = Send(self, buffer, dest, tag)
-        arrival = self._arrival(send.data.size, self.group.members[dest])
-        message = Message(self.rank, tag, send.data, arrival, here(), send)
-        if send.data.size <= self.cluster.machine.eager and self.group.revoked is None:
-            send.complete(self.member.clock)
+        machine, clock = self.cluster.machine, self.member.clock
+        # A rank puts its messages on the network one after the other.
+        leaves = max(clock, self.member.sends_until) + send.data.size / machine.bandwidth
+        self.member.sends_until = leaves
+        message = Message(self.rank, tag, send.data, leaves + machine.latency, here(), send)
+        if send.data.size <= machine.eager and self.group.revoked is None:
+            send.complete(clock)
         if fails(self.group, send, dest):
             return send
         for receive in self.group.receives[dest]:
@@ -58,20 +61,6 @@ class VirtualComm(Survivor):
         if self.cluster.choose is None and isinstance(receiver.waits_for, Anybody):
             self.cluster.wake(receiver, max(receiver.clock, message.arrival))  # to look again
         return send
-
-    def _arrival(self, size: int, receiver: Rank) -> float:
-        """When a message is there that is sent now.
-
-        A rank puts its messages on the network one after the other, and takes long ones from it so.
-        """
-        machine, sender = self.cluster.machine, self.member
-        passing = size / machine.bandwidth
-        sender.sends_until = max(sender.clock, sender.sends_until) + passing
-        arrival = sender.sends_until + machine.latency
-        if size > machine.eager:
-            arrival = max(arrival, receiver.receives_until + passing)
-            receiver.receives_until = arrival
-        return arrival
 
     def Irecv(self, buffer: Buffer, source: int, tag: int = MPI.ANY_TAG) -> Receive:  # noqa: N802
         """Begin to receive, from one rank."""

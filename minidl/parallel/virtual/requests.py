@@ -235,7 +235,10 @@ class Receive(Request):
                 f"sent {data.size} of {data.dtype}, tag {message.tag}, at {message.place}"
             )
         self.message = message
-        time = max(message.arrival, self.began)
+        time, machine = max(message.arrival, self.began), self.cluster.machine
+        if data.size > machine.eager:  # long ones, which waited for this, come in one by one
+            time = max(time, self.member.receives_until + data.size / machine.bandwidth)
+            self.member.receives_until = time
         self.complete(time)
         if message.send.time is None:
             message.send.complete(time)
