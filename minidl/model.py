@@ -40,6 +40,9 @@ only through this page:
     leave pictures in ``folder``; return figures as plain numbers, strings, lists and dictionaries.
 ``report(figures) -> iterable of str`` (optional)
     Say these figures in lines for a person.
+``PUBLISHED`` (optional)
+    Speed-ups to show beside those that ``minidl scaling`` predicts, each a
+    ``minidl.simulate.published.Published``.
 ``random_target(output, generator) -> target`` (optional)
     A target for a batch of such outputs, for ``minidl check``. Where it is missing, the output
     must be (N, K), and the targets are labels 0 to K - 1.

@@ -2,24 +2,22 @@
 
 Every rank of a ``VirtualCluster`` runs the one ``Training`` with its own network and its own
 strategy. By the virtual clock, computing takes a layer's operations over the machine's rate, an
-update the layer's bytes over ``MEMORY``, and messages what the machine says, those of the log
-included. Nothing is taken by reading data, by validation's arithmetic, and by writing files.
+update the layer's bytes over its memory's rate, and messages what the machine says, those of the
+log included. Nothing is taken by reading data, by validation's arithmetic, and by writing files.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .checkpoint import State
-from .errors import AgreedError, UserError
+from .errors import AgreedError
 from .objective import Batch
-from .parallel.virtual import CORI, Death, Machine, Stragglers, VirtualCluster
+from .parallel.virtual import Death, Machine, Stragglers, VirtualCluster
 from .parallel.virtual.ghost import TimedObjective, TimedOptimizer
 from .recovery import made_ready
 from .settings import Settings
@@ -27,9 +25,6 @@ from .stopwatch import Stopwatch
 from .summary import summarize
 from .train import Training
 from .virtual import Virtual
-
-MACHINES = {"cori": CORI}
-MEMORY = 10e9  # bytes of parameters that a node updates in a second: an assumption
 
 
 @dataclass(kw_only=True)
@@ -50,14 +45,14 @@ class VirtualTraining(Training):
             [row.forward / self.machine.flops for row in rows],
             [(row.training - row.forward) / self.machine.flops for row in rows],
             self.stragglers.of(self.comm.rank),
-            samples_in,
+            lambda batches: samples_in(batches) + len(batches) * self.machine.half_batch,
         )
 
     def make_optimizer(self) -> Callable[[np.ndarray], TimedOptimizer]:
         """Take time for every byte."""
         make = super().make_optimizer()
         return lambda parameters: TimedOptimizer(
-            make(parameters), self.comm.compute, parameters.nbytes / MEMORY
+            make(parameters), self.comm.compute, self.machine.update_time(parameters.nbytes)
         )
 
     def read(self, items: Generator[Any, None, None]) -> Generator[Any, None, None]:
@@ -111,38 +106,3 @@ def train_on_virtual_ranks(
     cluster = VirtualCluster(virtual.virtual_ranks, machine, deaths=deaths)
     cluster.run(program)
     return max(rank.clock for rank in cluster.ranks)
-
-
-def read_machine(name: str) -> Machine:
-    """Find a machine by its name, or in the file of this name.
-
-    Raises
-    ------
-    UserError
-        If there is neither, or the file does not describe a machine.
-    """
-    path = Path(name)
-    if not path.is_file():
-        if name in MACHINES:
-            return MACHINES[name]
-        raise UserError(
-            f"--machine {name}: no such machine, and no such file; known is "
-            f"{', '.join(MACHINES)}, and minidl bench machine --out FILE describes this one"
-        )
-    try:
-        machine = Machine(**json.loads(path.read_text()))
-        whole = (
-            0 < machine.flops < np.inf
-            and 0 < machine.bandwidth < np.inf
-            and 0 <= machine.latency < np.inf
-            and machine.eager >= 0
-        )
-    except (OSError, ValueError, TypeError):
-        whole = False
-    if not whole:
-        raise UserError(
-            f"--machine {path}: does not describe a machine; expected a file as minidl bench "
-            "machine --out writes, with flops, latency (seconds), bandwidth (bytes/s) and eager "
-            "(bytes)"
-        )
-    return machine

@@ -7,8 +7,8 @@ import pytest
 from launch import minidl
 
 from minidl.cli import cost_model
+from minidl.machines import read_machine
 from minidl.parallel.virtual import VirtualCluster
-from minidl.virtual_training import read_machine
 
 
 def test_this_machine_is_measured_and_can_be_used(tmp_path):

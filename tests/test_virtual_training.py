@@ -18,13 +18,13 @@ from launch import minidl
 from printed import Printed
 
 from minidl import record
+from minidl.machines import read_machine
 from minidl.parallel.virtual import CORI, Machine
 from minidl.run import read_log
 from minidl.runs.plot import draw, read_curve
 from minidl.runs.replay_report import print_replay
 from minidl.runs.wait_report import print_waits
 from minidl.summary import summarize
-from minidl.virtual_training import MEMORY
 from minidl_models import hep
 
 # In batches of 4, an epoch of 33 samples ends with an update of one.
@@ -186,8 +186,11 @@ def test_whoever_reads_a_run_is_told_that_it_was_virtual(trained):
     }  # fmt: skip
     start = read_log(run)[0]
     assert start["virtual"] == {
-        "machine": asdict(CORI), "jitter": 0.3, "slow_share": 0.5, "slow_factor": 2.0
-    }  # fmt: skip
+        "machine": asdict(read_machine("cori-knl", "hep")),
+        "jitter": 0.3,
+        "slow_share": 0.5,
+        "slow_factor": 2.0,
+    }
     assert "mpi" not in start
     console = Printed()
     print_waits(run, False, console)
@@ -198,7 +201,9 @@ def test_whoever_reads_a_run_is_told_that_it_was_virtual(trained):
 
 
 def test_time_is_what_the_machine_makes_of_every_sample(place):
-    (place / "abacus.json").write_text(json.dumps(asdict(Machine("abacus", 1e6, 0.5, 1e3))))
+    (place / "abacus.json").write_text(
+        json.dumps(asdict(Machine("abacus", 1e6, 0.5, 1e3, half_batch=2, memory=1e8)))
+    )
     flags = ("--width", 4, "--data", "events.h5", "--epochs", 1, "--batch-size", 8)
     machine = ("--virtual-ranks", 1, "--machine", "abacus.json")
     done = minidl("train", "hep", *flags, *machine, "--out", "alone", cwd=place)
@@ -207,11 +212,11 @@ def test_time_is_what_the_machine_makes_of_every_sample(place):
     assert re.search(r"[\d.]+ virtual seconds took [\d.]+ real ones", done.stdout)
     rows = summarize(hep.network((16, 16, 3), np.random.default_rng(1), width=4), (16, 16, 3))
     a_sample = sum(row.training for row in rows) / 1e6
-    update = sum(row.message for row in rows) / MEMORY
+    update = 7 * sum(row.message for row in rows) / 1e8
     events = [event for event in read_log(place / "alone") if event["event"] == "iteration"]
     computing = [event["computing"] for event in events]
     # Updates are made where parameters are needed, in the iteration after; 33 is 4 * 8 + 1.
-    first, *others, last = 8 * a_sample, *3 * [8 * a_sample + update], a_sample + update
+    first, *others, last = 10 * a_sample, *3 * [10 * a_sample + update], 3 * a_sample + update
     assert computing == pytest.approx([first, *others, last])
     assert events[-1]["seconds"] == pytest.approx(sum(computing))
     assert [event["loading"] for event in events] == 5 * [0.0]
@@ -219,7 +224,7 @@ def test_time_is_what_the_machine_makes_of_every_sample(place):
 
 MISTAKES = {
     "no ranks": ("--virtual-ranks 0", "--virtual-ranks must be at least 1, got 0"),
-    "no number of ranks": ("--machine cori", "say how many there are: --virtual-ranks"),
+    "no number of ranks": ("--machine cori-knl", "say how many there are: --virtual-ranks"),
     "jitter of real ranks": ("--jitter 0.1", "--jitter.*are about virtual ranks"),
     "jitter": ("--virtual-ranks 2 --jitter -1", "--jitter must not be negative"),
     "share": ("--virtual-ranks 2 --slow-share 2", r"--slow-share must lie in \[0, 1\]"),

@@ -552,9 +552,9 @@ for ranks, iterations in ((100, 5), (1000, 5)) if SMALL else ((100, 20), (1000, 
 #
 # What comes out is what was put in, and its consequences. Not put in are:
 #
-# - Contention: every message has the network to itself, however many are on their way, and a
-#   server that is sent to by many receives from all at once. Congestion, topology and routing are
-#   left out with it. At 9,600 nodes this is the boldest of all omissions.
+# - Contention: a rank sends one message after the other, and receives long ones so; but between
+#   ranks every message has the network to itself, however many are on their way. Congestion,
+#   topology and routing are left out. At 9,600 nodes this is the boldest of all omissions.
 # - How real MPI makes progress, and what calling it costs. A collective call takes the time of one
 #   formula (`machine.py`), and begins when the last rank is there.
 # - Memory, caches, and the efficiency of each layer: all layers run at the same rate, and no rank

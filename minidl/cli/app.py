@@ -14,9 +14,11 @@ from ..errors import UserError
 console = Console(soft_wrap=True, highlight=False)
 
 # The order of the help page: that of the work.
-DATA, MODEL, RUN, MACHINE = (
+DATA, MODEL, RUN, ELSEWHERE, MACHINE = (
     Group(name, sort_key=place)
-    for place, name in enumerate(("Data", "The network", "A run", "This machine"))
+    for place, name in enumerate(
+        ("Data", "The network", "A run", "Machines that are not here", "This machine")
+    )
 )
 
 

@@ -44,7 +44,9 @@ def measure_machine(name: str, out: Path | None, console: Console) -> None:
         used, fitted = fit_constants()
         product = sgemm(threads=1)
         peak = max(product()["flops"] for _ in range(STEPS))
-    machine = Machine("this machine", rate, messages["latency"], messages["bandwidth"])
+    machine = Machine(
+        "this machine", rate, messages["latency"], messages["bandwidth"], memory=copying
+    )
     console.print(
         f"{machine.flops / 1e9:.1f} GFLOP/s a rank, on the training of {name}'s network; messages "
         f"between two ranks: {machine.latency * 1e6:.2f} us, {machine.bandwidth / 1e9:.2f} GB/s\n"

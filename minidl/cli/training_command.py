@@ -17,6 +17,7 @@ from rich.console import Console
 from .. import __version__, model
 from ..checkpoint import State, newest
 from ..errors import UserError
+from ..machines import read_machine
 from ..parallel import abort
 from ..parallel.agreement import together
 from ..parallel.patience import PatientComm
@@ -30,7 +31,7 @@ from ..tables import counted
 from ..threads import use_threads
 from ..train import Training
 from ..virtual import Virtual
-from ..virtual_training import read_machine, train_on_virtual_ranks
+from ..virtual_training import train_on_virtual_ranks
 from ..watchdog import Watchdog
 from .advice import about_threads
 from .info import look_at_job
@@ -84,7 +85,7 @@ def train_command(
             )
         if resume and (out or overwrite):
             raise UserError("--resume goes on in the run's own folder; leave --out and --overwrite")
-        machine = read_machine(virtual.machine or "cori")
+        machine = read_machine(virtual.machine or "cori-knl", name)
         state = read_state(resume, console if comm.rank == 0 else None)
     if settings.threads > 1:
         warn_of_threads(settings.threads, console)

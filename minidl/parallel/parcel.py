@@ -22,7 +22,7 @@ class Parcel:
     """
 
     def __init__(self, like: np.ndarray) -> None:
-        self.message = np.zeros(8 + like.nbytes, np.uint8)
+        self.message = np.zeros_like(like, np.uint8, shape=8 + like.nbytes)
         self.values = self.message[8:].view(like.dtype)
 
     @property

@@ -24,12 +24,14 @@ from .channels import CHANNELS, CLASSES, UNUSED
 from .losses import RECONSTRUCTION, Target, loss
 from .network import CELL, network
 from .normalisation import measure, normalise
+from .published import PUBLISHED
 
 __all__ = [
     "DEFAULTS",
     "FIELDS",
     "GAPS",
     "OPTIONS",
+    "PUBLISHED",
     "SHAPE",
     "SMALL_SHAPE",
     "evaluate",

@@ -18,11 +18,13 @@ from minidl.losses import softmax_cross_entropy
 
 from . import evaluation
 from .network import network
+from .published import PUBLISHED
 from .selection import FEATURES, select
 
 __all__ = [
     "DEFAULTS",
     "FIELDS",
+    "PUBLISHED",
     "evaluate",
     "loss",
     "metrics",

@@ -10,8 +10,10 @@ from minidl.losses import softmax_cross_entropy
 from minidl.objective import Objective
 from minidl.optim import SGD
 from minidl.parallel import async_ps, hybrid, sync
+from minidl.parallel.parcel import Parcel
 from minidl.parallel.virtual import Machine, Stragglers, VirtualCluster
 from minidl.parallel.virtual.ghost import (
+    Ghost,
     GhostLayer,
     GhostNetwork,
     GhostObjective,
@@ -108,6 +110,58 @@ def test_the_same_seed_has_the_same_stragglers():
     slow = medians > 2
     assert 10 < slow.sum() < 30
     assert np.std(np.log(np.array(drawn)[~slow])) == pytest.approx(0.2, rel=0.15)
+
+
+def test_a_rank_receives_one_long_message_after_the_other():
+    """Each takes 0.1 s to set out, and 1 s to come in: at 1.1, 2.1 and 3.1 s; short ones at 0.2."""
+    machine = Machine("slow", latency=0.1, bandwidth=80.0, eager=8)
+
+    def program(size, comm):
+        if comm.rank:
+            comm.Send(np.full(size, comm.rank, np.float64), 0, 0)
+            return []
+        came, buffer = [], np.empty(size)
+        for _ in range(3):
+            comm.Recv(buffer)
+            came.append((buffer[0], comm.clock()))
+        return came
+
+    sources, times = zip(*VirtualCluster(4, machine).run(partial(program, 10))[0], strict=True)
+    assert sources == (1, 2, 3)
+    assert times == pytest.approx([1.1, 2.1, 3.1])
+    _, times = zip(*VirtualCluster(4, machine).run(partial(program, 1))[0], strict=True)
+    assert times == pytest.approx(3 * [0.2])
+
+
+def test_who_sends_first_is_received_first_whichever_rank_ran_first():
+    """Rank 1 is run before rank 2, to a time at which rank 2 has long sent."""
+    machine = Machine("slow", latency=0.0, bandwidth=80.0)
+
+    def program(comm):
+        if comm.rank:
+            comm.compute([0, 5, 1][comm.rank])
+            comm.Send(np.zeros(10), 0, 0)
+        else:
+            for source in (2, 1):
+                comm.Recv(np.empty(10), source, 0)
+        return comm.clock()
+
+    assert VirtualCluster(3, machine).run(program) == [6.0, 6.0, 2.0]
+
+
+def test_versions_of_ghosts_are_real():
+    sent, received = Parcel(Ghost(5)), Parcel(Ghost(5))
+    sent.version = 7
+
+    def program(comm):
+        if comm.rank:
+            comm.Send(sent.message, 0, 0)
+        else:
+            comm.Recv(received.message, 1, 0)
+            return received.version
+
+    assert VirtualCluster(2).run(program)[0] == 7
+    assert (sent.message.nbytes, sent.values.size, sent.values.dtype) == (28, 5, np.float32)
 
 
 def test_a_rank_sends_one_message_after_the_other():

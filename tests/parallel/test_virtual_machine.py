@@ -30,6 +30,19 @@ def ends(ranks, machine, add_up):
     return VirtualCluster(ranks, machine).run(program)
 
 
+@given(st.floats(1, 1e3), st.floats(0, 1e3), st.floats(1, 1e15))
+def test_a_rate_rises_to_half_of_its_limit_at_half_batch(samples, half, flops):
+    machine = Machine("any", flops, half_batch=half)
+    rate = samples / machine.compute_time(flops, samples)
+    assert rate == pytest.approx(samples / (samples + half))
+
+
+def test_an_update_reads_and_writes_seven_vectors():
+    """Adam: reads gradient, parameters and two means; writes the last three."""
+    assert Machine("any", memory=70.0).update_time(10) == 1.0
+    assert Machine("any").update_time(10) == 0.0
+
+
 @pytest.mark.parametrize("eager", [0, 10**9], ids=["sends wait", "sends do not wait"])
 @pytest.mark.parametrize("name", ["tree", "recursive_doubling", "ring", "rabenseifner"])
 @given(ranks=POWERS, part=st.integers(0, 20), **NETWORKS)

@@ -663,8 +663,10 @@ def test_the_earliest_to_arrive_is_the_first_to_be_received(call):
                 came.append((status.Get_source(), comm.clock()))
         return came
 
-    # They come after 1 second, and 8 bytes more for each rank: 3.8 + 1, 2.6 + 1, ...
-    expected = [(2, 1 + 2.6), (1, 3 + 1.8), (4, 1 + 4.2), (3, 2 + 3.4)]
+    # By themselves they come after 1 second, and 8 bytes more for each rank: 2.6 + 1, 1.8 + 3, ...
+    # That of 4 comes in after that of 1, in another 3.2 seconds; that of 3 after it, in 2.4.
+    later = [(4, 4.8 + 3.2), (3, 8.0 + 2.4)] if call == "Recv" else [(4, 1 + 4.2), (3, 8.0)]
+    expected = [(2, 1 + 2.6), (1, 3 + 1.8), *later]
     came = VirtualCluster(5, SLOW).run(program)[0]
     assert [source for source, _ in came] == [source for source, _ in expected]
     assert [time for _, time in came] == pytest.approx([time for _, time in expected])

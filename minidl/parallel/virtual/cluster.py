@@ -56,20 +56,24 @@ class Rank:
 
     Attributes
     ----------
-    busy_until : float
-        When its last message has left.
+    sends_until, receives_until : float
+        When its last message has left, and when the last long one for it has come in.
     waits_for : object with ``told() -> str`` and ``for_whom() -> ranks``, or None
     calls : int
         How many it has made.
+    checked : bool
+        Whether its calls are looked at: it will die, or all is over.
     died : float or None
         When it did.
     """
 
     def __init__(self, number: int, body: Callable[[], None], death: Death) -> None:
-        self.number, self.clock, self.busy_until = number, 0.0, 0.0
+        self.number, self.clock = number, 0.0
+        self.sends_until = self.receives_until = 0.0
         self.waits_for: Any = None
         self.wakes_at: float | None = None
         self.calls, self.death = 0, death
+        self.checked = death != Death()
         self.died: float | None = None
         self.body = greenlet(body)
         self.body.gr_context = copy_context()  # np.errstate, for one, is as around the run
@@ -171,6 +175,8 @@ class VirtualCluster:
             gc.enable()
             self.over = True
             for rank in self.ranks:
+                rank.checked = True
+            for rank in self.ranks:
                 with suppress(Exception):  # what one says that is being ended is not the reason
                     rank.body.throw()  # ends those that still wait
         return results
@@ -190,15 +196,17 @@ class VirtualCluster:
             self.wake(rank, max(rank.clock, rank.death.time))
         self._hub.switch()
         rank.waits_for = None
-        self.end_if_due(rank)
+        if rank.checked:
+            self.end_if_due(rank)
 
     def enter(self, rank: Rank) -> None:
         """Count a call that the rank which runs makes, unless it dies before."""
         if self.over:
             raise GreenletExit
-        if rank.calls >= rank.death.calls:
-            self._die(rank)
-        self.end_if_due(rank)
+        if rank.checked:
+            if rank.calls >= rank.death.calls:
+                self._die(rank)
+            self.end_if_due(rank)
         rank.calls += 1
 
     def end_if_due(self, rank: Rank) -> None:

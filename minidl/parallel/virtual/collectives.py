@@ -9,7 +9,7 @@ import numpy as np
 from mpi4py import MPI
 
 from .cluster import VirtualError
-from .data import Buffer, Data, spoil
+from .data import Buffer, Data, data_of, spoil
 from .failure import has_died
 from .requests import Request
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from .failure import FailureError
     from .group import Group
 
+IN_PLACE = type(MPI.IN_PLACE)
 UFUNCS = ((MPI.SUM, np.add), (MPI.MAX, np.maximum), (MPI.MIN, np.minimum))
 
 
 def ufunc_of(op: MPI.Op) -> np.ufunc:
     """What NumPy calls the operation."""
     for known, ufunc in UFUNCS:
-        if op == known:
+        if op is known or op == known:
             return ufunc
     raise NotImplementedError("a virtual reduction with another operation than SUM, MAX and MIN")
 
@@ -67,18 +68,16 @@ class Collective:
         """Take a rank's part, and complete what that completes."""
         self.joined[index] = call
         self.inside.add(index)
-        everyone = len(self.joined) == len(self.group.members)
         if self.kind == "Bcast":
             self._pass_on(index, call)
-        elif self.kind in ("Reduce", "Gather") and index != self.root:
-            machine = self.group.cluster.machine
-            call.complete(call.began + machine.message_time(call.data.size))
-        if everyone:
+        elif index != self.root and self.kind in ("Reduce", "Gather"):
+            call.time = call.began + self.group.cluster.machine.message_time(call.data.size)
+        if len(self.joined) == len(self.group.members):
             if self.kind != "Bcast":
                 self._complete_all()
             del self.group.calls[self.number]
             self.joined = {}  # no circle of references is left
-        else:
+        elif self.group.dead:
             self.give_up()
 
     def hopeless(self) -> bool:
@@ -99,7 +98,7 @@ class Collective:
             for other in self.joined.values():
                 other.complete(max(other.began, self.ready))
         elif self.root in self.joined:
-            call.complete(max(call.began, self.ready))
+            call.time = max(call.began, self.ready)
 
     def _complete_all(self) -> None:
         calls = [self.joined[index] for index in range(len(self.joined))]
@@ -109,9 +108,10 @@ class Collective:
         elif len(contents) == len(calls) or (contents and "educe" in self.kind):
             self.result = self._combined(contents)  # where sums are made, ghosts count as 0
         self.ready = max(call.began for call in calls) + self._cost()
+        ready = self.ready
         for call in calls:
             if call.time is None:
-                call.complete(self.ready)
+                call.complete(ready)
 
     def _combined(self, contents: list[np.ndarray]) -> np.ndarray:
         if self.ufunc is None:
@@ -144,13 +144,15 @@ class InCall(Request):
     ) -> None:
         super().__init__(comm)
         self.index = comm.rank
-        self.call, self.send, self.receive, self.data = call, send, receive, Data(send)
-        if receive is not None:
+        self.call, self.send, self.receive, self.data = call, send, receive, data_of(send)
+        if isinstance(receive, np.ndarray):
             spoil(receive)
 
     def finish(self, status: MPI.Status | None) -> None:
         """Find the result in the buffer; check that what was sent is what is there."""
         self.call.inside.discard(self.index)
+        if self.data.contents is None and not isinstance(self.receive, np.ndarray):
+            return  # ghosts
         if self.send is not self.receive and not self.data.same_as(self.send):
             raise VirtualError(
                 f"rank {self.member.number} changed a buffer while it was in {self.call.kind}"

@@ -15,10 +15,10 @@ import numpy as np
 from mpi4py import MPI
 
 from .cluster import VirtualError
-from .collectives import Collective, InCall, ufunc_of
-from .data import Buffer
+from .collectives import IN_PLACE, Collective, InCall, ufunc_of
+from .data import Buffer, Message
 from .failure import fails, failure_of_wildcard
-from .requests import Message, Receive, Send
+from .requests import Receive, Send
 from .story import place
 from .survival import Survivor
 from .waiting import Anybody
@@ -39,11 +39,13 @@ class VirtualComm(Survivor):
         """Begin to send."""
         self.cluster.enter(self.member)
         self._check(dest)
+        if buffer.nbytes > self.cluster.machine.eager:
+            self.cluster.let_others_catch_up(self.member)  # who sends first is received first
         send = Send(self, buffer, dest, tag)
         machine, clock = self.cluster.machine, self.member.clock
         # A rank puts its messages on the network one after the other.
-        leaves = max(clock, self.member.busy_until) + send.data.size / machine.bandwidth
-        self.member.busy_until = leaves
+        leaves = max(clock, self.member.sends_until) + send.data.size / machine.bandwidth
+        self.member.sends_until = leaves
         message = Message(self.rank, tag, send.data, leaves + machine.latency, here(), send)
         if send.data.size <= machine.eager and self.group.revoked is None:
             send.complete(clock)
@@ -198,25 +200,30 @@ class VirtualComm(Survivor):
         root: int,
         ufunc: np.ufunc | None = None,
     ) -> InCall:
-        self.cluster.enter(self.member)
-        self._check(root)
+        group, member = self.group, self.member
+        if member.checked:
+            self.cluster.enter(member)
+        else:
+            member.calls += 1
+        if root:
+            self._check(root)
         shape = (send.nbytes, send.dtype)
-        self._check_room(kind, shape, receive, root)
+        if receive is not send or "ather" in kind:
+            self._check_room(kind, shape, receive, root)
         number, self.calls = self.calls, self.calls + 1
-        call = self.group.calls.get(number)
+        call = group.calls.get(number)
         if call is None:
-            call = Collective(
-                self.group, number, kind, root, ufunc, shape, here(), self.member.number
-            )
+            call = Collective(group, number, kind, root, ufunc, shape, here(), member.number)
+            if group.revoked is None:
+                group.calls[number] = call
         elif (call.kind, call.root, call.ufunc, call.shape) != (kind, root, ufunc, shape):
             raise VirtualError(
-                f"collective calls do not match: rank {self.member.number} calls "
+                f"collective calls do not match: rank {member.number} calls "
                 f"{described(kind, root, ufunc, shape)} at {here()}, where rank {call.first} "
                 f"called {described(call.kind, call.root, call.ufunc, call.shape)} at {call.place}"
             )
         request = InCall(self, call, send, receive)
-        if not fails(self.group, request):
-            self.group.calls[number] = call
+        if group.revoked is None or not fails(group, request):
             call.join(self.rank, request)
         return request
 
@@ -236,7 +243,7 @@ class VirtualComm(Survivor):
 
 def own(send: Any, receive: Buffer | None) -> Any:
     """Find what a rank adds to a sum: where it sends in place, what it also receives into."""
-    if isinstance(send, type(MPI.IN_PLACE)):
+    if isinstance(send, IN_PLACE):
         if receive is None:
             raise VirtualError("only who receives can send in place")
         return receive

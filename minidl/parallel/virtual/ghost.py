@@ -18,6 +18,7 @@ class Ghost:
     def __init__(self, size: int, dtype: np.typing.DTypeLike = np.float32) -> None:
         self.size, self.dtype = size, np.dtype(dtype)
         self.nbytes = size * self.dtype.itemsize
+        self.data: Any = None  # of messages
 
     def __itruediv__(self, other: Any) -> Ghost:
         return self
@@ -25,8 +26,37 @@ class Ghost:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         return options["out"][0]
 
-    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> None:
-        return None
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        return GhostParcel(options["shape"]) if function is np.zeros_like else None
+
+    def view(self, dtype: np.typing.DTypeLike) -> Ghost:
+        """Return as many bytes, of another kind."""
+        return Ghost(self.nbytes // np.dtype(dtype).itemsize, dtype)
+
+
+class GhostParcel(Ghost):
+    """Bytes of which the first eight have contents: a version. So versions of ghosts are real."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, np.uint8)
+        self.version = np.zeros(8, np.uint8)
+
+    def __getitem__(self, part: slice) -> np.ndarray | Ghost:
+        return self.version if part == slice(8) else Ghost(self.size - 8, np.uint8)
+
+
+class GhostTotal(Ghost):
+    """A sum of losses over one sample: see ``Objective.forward``."""
+
+    def __init__(self) -> None:
+        super().__init__(3, np.float64)
+
+    def __getitem__(self, place: int) -> float:
+        return self.tolist()[place]
+
+    def tolist(self) -> list[float]:
+        """As numbers: the loss, the sample, and that nobody asks to stop."""
+        return [0.0, 1.0, 0.0]
 
 
 class GhostLayer:
@@ -77,14 +107,15 @@ class GhostObjective:
         self.compute, self.network, self.slowness = compute, network, slowness
         self.layers = network.layers()
         self.forward_seconds, self.backward_seconds = forward_seconds, backward_seconds
+        self.total = GhostTotal()
 
-    def forward(self, samples: int, require: Callable[[Any], None]) -> np.ndarray:
+    def forward(self, samples: float, require: Callable[[Any], None]) -> GhostTotal:
         """Take the time of a forward pass."""
         self.factor = self.slowness()
         for layer, seconds in zip(self.layers, self.forward_seconds, strict=True):
             require(layer)
             self.compute(seconds * self.factor)
-        return np.array([0.0, samples, 0.0])
+        return self.total
 
     def backward(self, announce: Callable[[Any], None]) -> None:
         """Take the time of a backward pass."""

@@ -10,7 +10,8 @@ from .cluster import VirtualCluster
 
 if TYPE_CHECKING:
     from .collectives import Collective
-    from .requests import Message, Receive
+    from .data import Message
+    from .requests import Receive
     from .survival import Agreement
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Adam reads gradient, parameters and both of its means, and writes all but the gradient.
+TOUCHED = 7
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -16,16 +19,22 @@ class Machine:
     Parameters
     ----------
     flops : float
-        Floating-point operations a second that a rank achieves.
+        Floating-point operations a second that a rank achieves, on as many samples as one wishes.
     latency : float
         Seconds that any message takes.
     bandwidth : float
-        Bytes a second that a rank sends.
+        Bytes a second that a rank sends, and that it receives.
     eager : int
         Bytes up to which a message is sent without waiting for its receiver.
     allreduce : str
         The algorithm of ``Allreduce``, one of ``ALGORITHMS``; or "best", of those that MPICH
         chooses from (recursive doubling and Rabenseifner's) what takes less.
+    half_batch : float
+        With so many samples a pass takes twice as long as they would among many others.
+    memory : float
+        Bytes a second that a rank reads and writes.
+    jitter : float
+        See ``Stragglers``.
 
     Raises
     ------
@@ -39,11 +48,27 @@ class Machine:
     bandwidth: float = math.inf
     eager: int = 0
     allreduce: str = "best"
+    half_batch: float = 0.0
+    memory: float = math.inf
+    jitter: float = 0.0
 
     def __post_init__(self) -> None:
         known = ["best", *ALGORITHMS]
         if self.allreduce not in known:
             raise ValueError(f"allreduce is {self.allreduce!r}; expected one of {', '.join(known)}")
+
+    def compute_time(self, operations: float, samples: float) -> float:
+        """Seconds that so many operations on each of so many samples take.
+
+        That is a rate of flops * samples / (samples + half_batch). Source of the form, a rate that
+        rises to half of its limit at one length: R. Hockney and C. Jesshope, Parallel Computers 2
+        (1988), section 1.3.
+        """
+        return operations * (samples + self.half_batch) / self.flops
+
+    def update_time(self, size: float) -> float:
+        """Seconds that an update of so many bytes of parameters takes: as fast as memory is."""
+        return TOUCHED * size / self.memory
 
     def message_time(self, size: float) -> float:
         """Seconds until a message of so many bytes is there."""
@@ -109,8 +134,10 @@ INSTANT = Machine("instant")
 
 # A node of Cori's second phase reached 1.90 TFLOP/s on the HEP network with 8 images (Deep Learning
 # at 15PF, section VI); its network: 0.25 to 3.7 microseconds, about 8 GB/s (NERSC). From which size
-# on messages waited for their receivers is not stated: 8 KiB is a guess.
-CORI = Machine("Cori, Knights Landing", flops=1.9e12, latency=2e-6, bandwidth=8e9, eager=8192)
+# on messages waited for their receivers is not stated: 8 KiB is a guess. Memory: DDR4.
+CORI = Machine(
+    "Cori, Knights Landing", flops=1.9e12, latency=2e-6, bandwidth=8e9, eager=8192, memory=100e9
+)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mpi4py import MPI
 
 from .cluster import VirtualError
-from .data import Buffer, Data, spoil
+from .data import Buffer, Data, Message, spoil
 from .failure import FailureError, in_status, is_revoked
 from .waiting import Doubt, Several, under_way
 
@@ -38,23 +37,31 @@ class Request:
         How often it was tested in vain; by the clock, since ``tested``.
     """
 
+    time: float | None = None
+    error: FailureError | None = None
+    finished = False
+    tests = 0
+
     def __init__(self, comm: Survivor) -> None:
         self.cluster, self.group, self.member = comm.cluster, comm.group, comm.member
         self.began = self.tested = self.member.clock
-        self.time: float | None = None
-        self.error: FailureError | None = None
-        self.finished, self.tests = False, 0
 
     def Wait(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Go on when it has completed."""
-        self.cluster.enter(self.member)
+        member = self.member
+        if member.checked:
+            self.cluster.enter(member)
+        else:
+            member.calls += 1
         while self.time is None:
-            self.cluster.sleep(self.member, self)
-        self.member.clock = max(self.member.clock, self.time)
-        self.cluster.end_if_due(self.member)
+            self.cluster.sleep(member, self)
+        if member.clock < self.time:
+            member.clock = self.time
+        if member.checked:
+            self.cluster.end_if_due(member)
         if not self.finished:
             doubt = self.doubt() if self.cluster.choose and self.error is None else None
-            if doubt is not None and Doubt(self.cluster, self.member).wait():
+            if doubt is not None and Doubt(self.cluster, member).wait():
                 self.error = doubt
             self.finished = True
             if self.error is not None:
@@ -64,13 +71,17 @@ class Request:
 
     def Test(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Say whether it has completed by now."""
-        self.cluster.enter(self.member)
+        member = self.member
+        if member.checked:
+            self.cluster.enter(member)
+        else:
+            member.calls += 1
         if self.finished:
             return True
         if not self.cluster.vain_tests:
             if self.time is None:
-                self.cluster.let_others_catch_up(self.member)
-            if self.time is not None and self.time <= self.member.clock:
+                self.cluster.let_others_catch_up(member)
+            if self.time is not None and self.time <= member.clock:
                 return self.Wait(status)
             if not self.exhausts_patience():
                 return False
@@ -147,6 +158,8 @@ class Request:
         """Note the time, and wake the rank if it waits for it."""
         self.time = time
         waits_for = self.member.waits_for
+        if waits_for is None:
+            return
         if waits_for is self or (
             isinstance(waits_for, Several) and self in waits_for.requests.values()
         ):
@@ -172,29 +185,6 @@ class Request:
     def for_whom(self) -> list[int]:
         """Ranks that could end the waiting."""
         raise NotImplementedError
-
-
-@dataclass
-class Message:
-    """What travels."""
-
-    source: int
-    tag: int
-    data: Data
-    arrival: float
-    place: str
-    send: Send
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.data.size
-
-    def tell(self, status: MPI.Status) -> None:
-        """Say from whom it is, with which tag, and how much."""
-        status.Set_source(self.source)
-        status.Set_tag(self.tag)
-        status.Set_elements(MPI.BYTE, self.size)
 
 
 class Send(Request):
@@ -245,7 +235,10 @@ class Receive(Request):
                 f"sent {data.size} of {data.dtype}, tag {message.tag}, at {message.place}"
             )
         self.message = message
-        time = max(message.arrival, self.began)
+        time, machine = max(message.arrival, self.began), self.cluster.machine
+        if data.size > machine.eager:  # long ones, which waited for this, come in one by one
+            time = max(time, self.member.receives_until + data.size / machine.bandwidth)
+            self.member.receives_until = time
         self.complete(time)
         if message.send.time is None:
             message.send.complete(time)

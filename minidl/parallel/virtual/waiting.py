@@ -16,7 +16,8 @@ from .failure import FailureError, failure_of_wildcard
 
 if TYPE_CHECKING:
     from .comm import VirtualComm
-    from .requests import Message, Request
+    from .data import Message
+    from .requests import Request
 
 
 FAILURE = "failure"  # in place of a tag: a chooser tells the rank of a death or a revocation

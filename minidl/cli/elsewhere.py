@@ -1,0 +1,176 @@
+"""``minidl simulate``, ``scaling`` and ``explain``: training on machines that are not here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from .app import ELSEWHERE, ModelName, app, console
+
+MachineName = Annotated[
+    str,
+    Parameter(
+        help="cori-knl, perlmutter-gpu, or a file that minidl bench machine --out has written."
+    ),
+]
+
+
+@app.command(group=ELSEWHERE, sort_key=1)
+def simulate(
+    name: ModelName,
+    /,
+    *,
+    nodes: int,
+    machine: MachineName = "cori-knl",
+    strategy: Literal["sync", "async", "hybrid"] = "sync",
+    groups: int | None = None,
+    servers: int | None = None,
+    batch_size: int = 8,
+    iterations: int = 10,
+    jitter: float | None = None,
+    seed: int = 1,
+    json: bool = False,
+    **options: str,
+) -> None:
+    """Predict an iteration's time on a machine, where it goes, and FLOP/s, by the strategy's code.
+
+    ```
+    minidl simulate hep --nodes 9600 --strategy hybrid --groups 9 --iterations 100
+    minidl simulate climate --preset paper --nodes 9622 --strategy hybrid --groups 8
+    ```
+
+    Parameters
+    ----------
+    nodes
+        All of them, servers included. A node is a rank.
+    groups
+        Of hybrid: groups of workers, equal in size (2 unless given).
+    servers
+        Of async and hybrid (one a layer unless given).
+    batch_size
+        Samples of a worker and iteration.
+    iterations
+        Of every group, after a first one that is not counted.
+    jitter
+        Each iteration of each rank takes exp(JITTER * z) times as long, z standard normal; the
+        machine's own unless given.
+    seed
+        Of the jitter.
+    json
+        Print the figures as JSON.
+    options
+        The model's own; climate has --preset.
+    """
+    from .. import parallel  # noqa: F401  (first: it says in a line if there is no MPI)
+    from .simulation import Asked, print_simulation
+
+    asked = Asked(
+        name, machine, nodes, strategy, groups, servers, batch_size, iterations, jitter, seed
+    )
+    print_simulation(asked, options, json, console)
+
+
+@app.command(group=ELSEWHERE, sort_key=2)
+def scaling(
+    kind: Literal["strong", "weak"],
+    name: ModelName,
+    /,
+    *,
+    machine: MachineName = "cori-knl",
+    strategies: tuple[str, ...] = ("sync", "hybrid-2", "hybrid-4"),
+    nodes: tuple[int, ...] = (1, 4, 16, 64, 256, 512, 1024),
+    batch_size: int | None = None,
+    iterations: int = 10,
+    jitter: float | None = None,
+    seed: int = 1,
+    json: bool = False,
+    picture: Path | None = None,
+    **options: str,
+) -> None:
+    """Predict how training speeds up with nodes, beside what was published for the model.
+
+    ```
+    minidl scaling strong hep --picture strong.png
+    minidl scaling weak climate --preset paper --nodes 256 1024 2048
+    ```
+
+    Parameters
+    ----------
+    kind
+        strong: the batch of a group stays; weak: the batch of a node stays.
+    strategies
+        sync, async, or hybrid-G with G groups; one or several.
+    nodes
+        That compute; a server for each layer comes on top.
+    batch_size
+        Of a group if strong, 2048 unless given; of a node if weak, 8 unless given.
+    iterations
+        Of every group, after a first one that is not counted; more of fewer than 100 nodes.
+    jitter
+        As for simulate.
+    seed
+        Of the jitter.
+    json
+        Print the figures as JSON.
+    picture
+        Where a picture of them goes.
+    options
+        The model's own; climate has --preset.
+    """
+    from .. import parallel  # noqa: F401
+    from .scaling_command import Study, print_scaling
+
+    study = Study(kind, name, machine, strategies, nodes, batch_size, iterations, jitter, seed)
+    print_scaling(study, options, json, picture, console)
+
+
+@app.command(group=ELSEWHERE, sort_key=3)
+def explain(
+    name: ModelName,
+    /,
+    *,
+    ranks: int,
+    machine: MachineName = "cori-knl",
+    strategy: Literal["sync", "async", "hybrid"] = "sync",
+    groups: int | None = None,
+    servers: int | None = None,
+    batch_size: int = 8,
+    jitter: float | None = None,
+    json: bool = False,
+    **options: str,
+) -> None:
+    """Say what a run would do before it is started: roles, layers, messages, and when they travel.
+
+    ```
+    minidl explain hep --ranks 64 --strategy hybrid --groups 8
+    minidl explain climate --preset paper --ranks 64
+    ```
+
+    Parameters
+    ----------
+    ranks
+        That compute; servers come on top. A rank is a node.
+    groups
+        As for simulate.
+    servers
+        As for simulate.
+    batch_size
+        Samples of a worker and iteration.
+    jitter
+        As for simulate.
+    json
+        Print the figures as JSON.
+    options
+        The model's own; climate has --preset.
+    """
+    from .. import parallel  # noqa: F401
+    from .explain_command import print_explanation
+    from .simulation import Asked
+
+    asked = Asked(
+        name, machine, ranks, strategy, groups, servers, batch_size, 10, jitter, 1,
+        servers_on_top=True,
+    )  # fmt: skip
+    print_explanation(asked, options, json, console)

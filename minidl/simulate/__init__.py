@@ -1,0 +1,1 @@
+"""How long training takes on machines that are not here, by the strategies' own code."""
