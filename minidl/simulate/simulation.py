@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..job import STRATEGIES
 from ..parallel.virtual import Machine, Stragglers, VirtualCluster
 from ..parallel.virtual.ghost import (
     GhostLayer,
@@ -23,7 +24,6 @@ from ..parallel.virtual.ghost import (
     NoStopwatch,
 )
 from ..roles import Roles
-from ..train import STRATEGIES
 from .work import Work
 
 REDUCE, SERVER, BROADCAST = range(3)  # what a rank can wait for
