@@ -113,7 +113,7 @@ def work(arguments: argparse.Namespace, job: Job, batch_size: int) -> None:
     from minidl.parallel.patience import PatientComm
     from minidl.roles import Roles
     from minidl.stopwatch import Stopwatch
-    from minidl.train import STRATEGIES
+    from minidl.job import STRATEGIES
     from minidl_models.hep.network import network
 
     comm = PatientComm(MPI.COMM_WORLD)  # as minidl train has it
