@@ -58,17 +58,17 @@ def test_a_rank_whose_copy_differs_by_one_bit_is_named(ranks, liar):
 
 FLIPPING = """
 from mpi4py import MPI
-from minidl import train
+from minidl.parallel import hybrid
 from minidl_models.hep import *
 
-stop = train.hybrid.Strategy.stop
+stop = hybrid.Strategy.stop
 
 def stop_and_flip(self):
     stop(self)
     if MPI.COMM_WORLD.rank == 3:
         self.layers[2].parameters.view("u1")[1] ^= 1
 
-train.hybrid.Strategy.stop = stop_and_flip
+hybrid.Strategy.stop = stop_and_flip
 """
 
 

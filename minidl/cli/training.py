@@ -13,6 +13,7 @@ from .. import model
 from ..errors import UserError
 from ..layers.algorithms import AlgorithmName  # noqa: F401  (HybridSettings inherits its use)
 from ..run import read_settings
+from ..runs.terms import Terms
 from ..settings import Settings
 from ..virtual import Virtual
 from .app import RUN, app, check_whole, console
@@ -148,8 +149,7 @@ def compare(
     /,
     *,
     settings: Annotated[HybridSettings, Parameter(name="*")] = HybridSettings(),
-    ranks: int = 4,
-    target_loss: float | None = None,
+    terms: Annotated[Terms, Parameter(name="*")] = Terms(),  # noqa: B008
     out: Path = Path("runs/compare"),
     overwrite: bool = False,
     json: bool = False,
@@ -160,22 +160,19 @@ def compare(
     ```
     minidl compare hep --data events.h5 --ranks 4 --epochs 5
     minidl compare hep --data events.h5 --validation test.h5 --groups 2 --momentum auto
+    minidl compare hep --data events.h5 --serial --seeds 1 2 3 --target-loss 0.3
     minidl compare my_model --data images.h5 --target-loss 0.3 --json
     ```
 
-    It starts mpiexec itself. What is not given is taken from the model.
+    It starts mpiexec itself. What is not given is taken from the model. Two speed-ups are told:
+    parallel, by the time an epoch takes, and learning, by the time to the target.
 
     Parameters
     ----------
     name
         hep, or the import path of a module of your own.
-    ranks
-        Workers of each run; async and hybrid have --servers more ranks.
-    target_loss
-        Training loss, a mean over the last updates, to say when each run reached it; unless given,
-        one that all reach.
     out
-        Folder for the three runs, compare.png and compare.json.
+        Folder for all runs, compare.png and compare.json.
     overwrite
         Replace the comparison in that folder.
     json
@@ -186,7 +183,7 @@ def compare(
     from ..runs.compare import compare_command
 
     settings = replace(settings, options=options)
-    compare_command(name, settings, ranks, target_loss, out, overwrite, json, console)
+    compare_command(name, settings, terms, out, overwrite, json, console)
 
 
 app["train"].config = app["compare"].config = (complete, check_whole)

@@ -108,8 +108,7 @@ def draw(curves: Sequence[Curve], target: float | None = None) -> Figure:
 
     A ``target`` is a loss to mark with a line.
     """
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    figure, panels = two_panels()
     drawn = []
     for number, curve in enumerate(curves):
         colour = COLOURS[number % len(COLOURS)]
@@ -124,9 +123,25 @@ def draw(curves: Sequence[Curve], target: float | None = None) -> Figure:
             panel.plot(x, mean, color=colour, linewidth=1.8, marker=alone, label=label)
             panel.plot(checked, curve.validation[:, 2], color=colour, **MARKER)
         drawn += [mean, curve.validation[:, 2]]
-    if target is not None:
-        drawn.append(np.array([target]))
-    set_scale(panels[0], np.concatenate(drawn))
+    dress(figure, panels, curves, drawn, target)
+    return figure
+
+
+def two_panels() -> tuple[Figure, Sequence[Axes]]:
+    """Make a picture to draw loss over samples on the left, and over seconds on the right."""
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    return figure, figure.subplots(1, 2, sharey=True)
+
+
+def dress(
+    figure: Figure,
+    panels: Sequence[Axes],
+    curves: Sequence[Curve],
+    drawn: list[np.ndarray],
+    target: float | None,
+) -> None:
+    """Scale the axes of two panels to what is drawn; name them; add legend and target."""
+    set_scale(panels[0], np.concatenate(drawn if target is None else [*drawn, np.array([target])]))
     times = {virtually("seconds", curve.virtual) for curve in curves}
     for panel, quantity in zip(panels, ("samples", " or ".join(sorted(times))), strict=True):
         panel.set_xlabel(quantity)
@@ -144,7 +159,6 @@ def draw(curves: Sequence[Curve], target: float | None = None) -> Figure:
         line.set_label(f"target: loss {target:.4g}")
         handles.append(line)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    return figure
 
 
 def set_scale(panel: Axes, losses: np.ndarray) -> None:

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 
 import minidl.parallel  # noqa: F401  (first, as minidl train does: it starts MPI)
-from minidl import checkpoint, data, objective, optim, record, snapshot, stopwatch, train
+from minidl import checkpoint, data, job, objective, optim, record, snapshot, stopwatch, train
 from minidl.__main__ import main
 from minidl.parallel.patience import PatientComm
 
-STRATEGIES = [module.Strategy for module in {*train.STRATEGIES.values()}]
+STRATEGIES = [module.Strategy for module in {*job.STRATEGIES.values()}]
 # Of every phase the functions, as (their owner, their names).
 PHASES: dict[str, list[tuple[Any, str]]] = {
     "start": [
