@@ -7,6 +7,7 @@ complete: an interrupted production goes on where it was.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -72,6 +73,15 @@ def prepare_parts(parts: Path, settings: dict[str, Any]) -> None:
         (parts / "settings.json").write_text(json.dumps(settings))
     except OSError as error:
         raise UserError(f"{parts}: cannot write there: {error}; see --out") from None
+
+
+def check_room(folder: Path, size: float) -> None:
+    """Raise ``OSError`` unless so many bytes still fit on a folder's disk.
+
+    Looked at before, since HDF5 ends the interpreter where a disk is full.
+    """
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Workers:

