@@ -18,10 +18,11 @@ from minidl.cli import app
 from minidl.errors import UserError
 from minidl.record import Record
 from minidl.run import read_settings
-from minidl.runs.compare import remarks, settings_of_each, table
+from minidl.runs.comparison import Comparison
 from minidl.runs.launcher import find_mpiexec, flags
 from minidl.runs.outcome import Outcome, first_below, measure
 from minidl.runs.plot import Curve
+from minidl.runs.terms import Terms, settings_of_each
 from minidl.settings import Settings
 from minidl.stopwatch import ACTIVITIES, SPAN
 
@@ -51,19 +52,24 @@ def folder(tmp_path_factory):
 def test_the_strategies_are_compared_on_equal_terms(folder):
     figures = json.loads((folder / "printed.json").read_text())
     assert json.loads((folder / "compared" / "compare.json").read_text()) == figures
-    assert [figures[name]["samples"] for name in STRATEGIES] == [43, 43, 43]
-    assert [figures[name]["workers"] for name in STRATEGIES] == [2, 2, 2]
-    assert [figures[name]["servers"] for name in STRATEGIES] == [0, 1, 1]
-    assert [figures[name]["groups"] for name in STRATEGIES] == [1, 2, 1]
-    assert [figures[name]["updates"] for name in STRATEGIES] == [6, 12, 6]
+    runs = {strategy: own for strategy, (own,) in figures["runs"].items()}
+    assert list(runs) == list(STRATEGIES)
+    assert [run["seed"] for run in runs.values()] == [3, 3, 3]
+    assert [run["samples"] for run in runs.values()] == [43, 43, 43]
+    assert [run["workers"] for run in runs.values()] == [2, 2, 2]
+    assert [run["servers"] for run in runs.values()] == [0, 1, 1]
+    assert [run["groups"] for run in runs.values()] == [1, 2, 1]
+    assert [run["updates"] for run in runs.values()] == [6, 12, 6]
     assert all(read_settings(folder / "compared" / name)["seed"] == 3 for name in STRATEGIES)
     # One group with servers makes the same updates as no servers do.
-    sync, hybrid = figures["sync"], figures["hybrid"]
+    sync, hybrid = runs["sync"], runs["hybrid"]
     assert hybrid["loss"] == pytest.approx(sync["loss"], rel=1e-4)
     assert hybrid["validation"] == pytest.approx(sync["validation"], rel=1e-4)
     assert hybrid["staleness_max"] == 0
-    assert figures["async"]["staleness_max"] >= 1
-    assert all(figures[name]["seconds_to_target"] is not None for name in STRATEGIES)
+    assert runs["async"]["staleness_max"] >= 1
+    assert all(run["seconds_to_target"] is not None for run in runs.values())
+    assert sync["parallel_speedup"] == sync["learning_speedup"] == 1
+    assert figures["speedups_over"] == "sync"
 
 
 def test_a_comparison_says_one_line_a_run_and_leaves_a_picture(folder):
@@ -78,6 +84,13 @@ MISTAKES = {
     "unequal groups": ("hep --ranks 3", "--ranks 3 workers cannot be dealt to 2 equal groups"),
     "no worker": ("hep --ranks 0", "--ranks 0"),
     "too small a bound": ("hep --staleness-bound 2", "too small for 4 groups"),
+    "no validation": ("hep --target-accuracy 0.5", "--validation"),
+    "no such accuracy": ("hep --target-accuracy 1.5", "must lie in"),
+    "no such loss": ("hep --target-loss nan", "must be a number"),
+    "a seed twice": ("hep --seeds 1 2 1", "expected each once"),
+    "a negative seed": ("hep --seeds=-1", "must not be negative, got -1"),
+    "another rate": ("hep --serial --scale-by-ranks", "another rate"),
+    "other updates": ("hep --serial --clip 1", "would be others"),
     "a strategy": ("hep --strategy async", "--strategy"),
     "exists": ("hep --out compared", "compared: exists already.*--overwrite"),
     "not a comparison": ("hep --out notes --overwrite", "will not be replaced"),
@@ -167,10 +180,17 @@ def test_flags_ask_for_the_settings_that_they_were_made_of(settings):
 
 def test_each_strategy_has_the_settings_that_it_knows():
     given = Settings(strategy="hybrid", staleness_bound=4, scale_by_staleness=True, seed=7)
-    sync, asynchronous, hybrid = settings_of_each(given, ranks=4).values()
+    sync, asynchronous, hybrid = settings_of_each(given, Terms(ranks=4)).values()
     assert sync == Settings(seed=7)
     assert hybrid == replace(given, groups=2, servers=1)
     assert asynchronous == replace(given, strategy="async", servers=1)
+
+
+def test_the_serial_run_makes_the_updates_of_sync():
+    given = Settings(strategy="hybrid", accumulate=3, batch_size=8, iterations=5)
+    runs = settings_of_each(given, Terms(ranks=4, serial=True))
+    assert list(runs) == ["serial", *STRATEGIES]
+    assert runs["serial"] == replace(runs["sync"], strategy="serial", accumulate=12)
 
 
 def curve(losses, window):
@@ -213,23 +233,28 @@ def test_an_outcome_is_what_log_and_record_say():
         ],
         updates,
     )
-    events = [
-        {"event": "validation", "group": 0, "iteration": n, "samples": 8 * n, "seconds": 1.0,
-         "loss": 1.0 / n, "accuracy": 0.5}
+    events = [{"event": "start", "samples": 4}] + [
+        {"event": "validation", "group": 0, "iteration": n, "samples": 8 * n, "seconds": 1.0 * n,
+         "loss": 1.0 / n, "accuracy": 0.25 * n}
         for n in (1, 2)
     ]  # fmt: skip
-    assert measure(curve([3, 2], window=1), events, record, target=1) == Outcome(
-        workers=2, servers=2, groups=2, seconds=1.0, samples=16, samples_per_second=16.0,
-        updates=2, staleness_mean=0.5, staleness_max=1, loss=2.0,
+    outcome = Outcome(
+        seed=7, workers=2, servers=2, groups=2, seconds=1.0, samples=16, seconds_per_epoch=0.25,
+        samples_per_second=16.0, updates=2, staleness_mean=0.5, staleness_max=1, loss=2.0,
         validation={"loss": 0.5, "accuracy": 0.5}, seconds_to_target=None, samples_to_target=None,
-        waiting=0.375, busiest_server=0.5,
+        seconds_to_accuracy=None, waiting=0.375, busiest_server=0.5,
     )  # fmt: skip
+    losses = curve([3, 2], window=1)
+    assert measure(7, losses, events, record, 1, None) == outcome
+    accurate = replace(outcome, seconds_to_accuracy=2.0)
+    assert measure(7, losses, events, record, 1, 0.4) == accurate
 
 
 SYNC = Outcome(
-    workers=4, servers=0, groups=1, seconds=2.0, samples=1600, samples_per_second=800.0,
-    updates=100, staleness_mean=None, staleness_max=None, loss=0.3, validation={"loss": 0.4},
-    seconds_to_target=1.5, samples_to_target=1200, waiting=0.25, busiest_server=None,
+    seed=1, workers=4, servers=0, groups=1, seconds=2.0, samples=1600, seconds_per_epoch=0.5,
+    samples_per_second=800.0, updates=100, staleness_mean=None, staleness_max=None, loss=0.3,
+    validation={"loss": 0.4}, seconds_to_target=1.5, samples_to_target=1200,
+    seconds_to_accuracy=None, waiting=0.25, busiest_server=None,
 )  # fmt: skip
 ASYNC = replace(
     SYNC, servers=1, staleness_mean=2.9, staleness_max=7, seconds_to_target=None,
@@ -238,21 +263,31 @@ ASYNC = replace(
 
 
 def test_the_table_has_a_column_for_each_strategy():
-    printed = Printed()
-    printed.print(table({"sync": SYNC, "async": ASYNC}, target=0.35))
-    rows = {line[:32].strip(): line[32:].split() for line in printed.text.splitlines()}
+    printed, comparison = Printed(), Comparison(0.35, None, {"sync": [SYNC], "async": [ASYNC]})
+    comparison.relate()
+    printed.print(comparison.table())
+    rows = {line[:26].strip(): line[26:].split() for line in printed.text.splitlines()}
     assert rows["workers + servers"] == ["4", "4", "+", "1"]
-    assert rows["staleness: mean (largest)"] == ["-", "2.90", "(7)"]
+    assert rows["time an epoch"] == ["0.50", "s", "0.50", "s"]
+    assert rows["parallel speed-up"] == ["1.00", "1.00"]
+    assert rows["staleness: largest"] == ["-", "7"]
     assert rows["validation loss"] == ["0.4000", "not", "finite"]
-    assert rows["time to loss 0.35"] == ["1.5", "s", "not", "reached"]
-    assert rows["samples to loss 0.35"] == ["1,200", "not", "reached"]
-    assert rows["workers' time spent waiting"] == ["25.0%", "25.0%"]
-    assert rows["busiest server's time spent busy"] == ["-", "6.0%"]
+    assert rows["time to loss 0.35"] == ["1.5", "s", "never"]
+    assert rows["samples to loss 0.35"] == ["1,200", "never"]
+    assert rows["learning speed-up"] == ["1.00", "0.00"]
+    assert rows["workers' time waiting"] == ["25.0%", "25.0%"]
+    assert rows["busiest server at work"] == ["-", "6.0%"]
+    assert "  range" not in rows
+
+
+def remarks(other, cores):
+    return list(Comparison(0.35, None, {"sync": [SYNC], "async": [other]}).remarks(cores))
 
 
 def test_an_unfair_comparison_is_called_so():
-    assert remarks({"sync": SYNC, "async": ASYNC}, cores=5) == []
+    assert remarks(replace(SYNC, servers=1), cores=5) == []
     fewer = replace(ASYNC, samples=1599)
-    unequal, crowded = remarks({"sync": SYNC, "async": fewer}, cores=4)
+    missed, unequal, crowded = remarks(fewer, cores=4)
+    assert missed == "async did not reach loss 0.35."
     assert "sync 1,600, async 1,599" in unequal
     assert "5 ranks shared 4 cores" in crowded
