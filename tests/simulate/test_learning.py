@@ -108,7 +108,7 @@ def test_the_clock_is_that_of_the_full_network_on_the_machine(data, groups):
 
 
 def test_what_is_computed_has_no_part_in_the_time(data):
-    fast = replace(MACHINE, bandwidth=1e10)
+    fast = replace(MACHINE, bandwidth=1e10, memory=1e11)
     narrow, wide = (learning(data, 2, fast, width=width).run().seconds for width in (2, 6))
     assert narrow == pytest.approx(wide, rel=0.01)
 
