@@ -161,6 +161,9 @@ def _of_those_who_are_left(training: Training, comm: Any) -> Training:
     dead = sorted({*range(before.ranks)} - {*ranks.tolist()})
     after = min(state.iterations) if state else 0
     why = f"lost {named(dead, before)}; the other {comm.size} go on after iteration {after}"
+    if not_begun and training.setback:  # nobody may have been told of that
+        why = f"{training.setback}; then {why}"
+        dead = training.lost + dead
     return replace(
         training,
         comm=comm,
