@@ -40,6 +40,9 @@ class Settings:
         Of async and hybrid: no gradient is applied after more updates by others than this.
     scale_by_staleness
         Of async and hybrid: multiply an update's learning rate by 1 / (1 + its staleness).
+    all_reduce
+        Sums over ranks: by the MPI library, or by an algorithm as minidl/parallel/allreduce.py
+        writes it out. Virtual ranks take the time of its messages then.
     epochs
         Length of the run: times through the data.
     iterations
@@ -93,6 +96,9 @@ class Settings:
     servers: int | None = None
     staleness_bound: int | None = None
     scale_by_staleness: bool = False
+    all_reduce: Literal["mpi", "naive", "tree", "ring", "recursive_doubling", "rabenseifner"] = (
+        "mpi"
+    )
     epochs: int | None = None
     iterations: int | None = None
     batch_size: int = 8

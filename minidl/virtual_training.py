@@ -19,6 +19,7 @@ from .errors import AgreedError
 from .objective import Batch
 from .parallel.virtual import Death, Machine, Stragglers, VirtualCluster
 from .parallel.virtual.ghost import TimedObjective, TimedOptimizer
+from .parallel.written_out import summing_by
 from .recovery import made_ready
 from .settings import Settings
 from .stopwatch import Stopwatch
@@ -88,7 +89,7 @@ def train_on_virtual_ranks(
         try:
             carry_out(
                 made_ready(
-                    comm,
+                    summing_by(settings.all_reduce, comm),
                     VirtualTraining,
                     settings=settings,
                     model=module,

@@ -170,6 +170,7 @@ def test_without_mpiexec_it_says_what_to_install(tmp_path, monkeypatch):
         Settings(
             strategy="hybrid", data=(Path("/a.h5"),), groups=3, staleness_bound=0,
             scale_by_staleness=True, momentum="auto", optimizer="sgd", nesterov=True,
+            all_reduce="recursive_doubling",
         ),
     ],
 )  # fmt: skip

@@ -21,6 +21,7 @@ from ..machines import read_machine
 from ..parallel import abort
 from ..parallel.agreement import together
 from ..parallel.patience import PatientComm
+from ..parallel.written_out import summing_by
 from ..progress import Progress
 from ..recovery import made_ready, persevere
 from ..run import Run, read_log
@@ -68,21 +69,7 @@ def train_command(
             raise UserError(f"--trace {trace}: expected a name that ends with .json")
         if trace and not trace.parent.is_dir():
             raise UserError(f"--trace {trace}: there is no folder {trace.parent}")
-        if virtual.virtual_ranks and comm.size > 1:
-            raise UserError(
-                f"--virtual-ranks {virtual.virtual_ranks} are all in one process, and mpiexec "
-                f"started {comm.size}; start without mpiexec"
-            )
-        if settings.strategy == "serial" and (virtual.virtual_ranks or 1) > 1:
-            raise UserError(
-                f"--strategy serial is one rank alone, not --virtual-ranks {virtual.virtual_ranks};"
-                " use --strategy sync"
-            )
-        if settings.strategy == "serial" and comm.size > 1:
-            raise UserError(
-                f"--strategy serial is one rank alone, and mpiexec started {comm.size}; "
-                "use --strategy sync, or start without mpiexec"
-            )
+        check_ranks(settings, virtual, comm.size)
         if resume and (out or overwrite):
             raise UserError("--resume goes on in the run's own folder; leave --out and --overwrite")
         machine = read_machine(virtual.machine or "cori-knl", name)
@@ -104,7 +91,7 @@ def train_command(
             )
 
     if virtual.virtual_ranks is None:
-        patient, watch = PatientComm(comm), Stopwatch()
+        patient, watch = summing_by(settings.all_reduce, PatientComm(comm)), Stopwatch()
         what = {"settings": settings, "model": module, "stopwatch": watch, "state": state}
         with Watchdog(watch, comm.rank, settings.watchdog, partial(abort, 1)):
             carry_out(made_ready(patient, Training, **what))
@@ -116,6 +103,31 @@ def train_command(
     start = time.perf_counter()
     seconds = train_on_virtual_ranks(virtual, machine, settings, module, state, carry_out)
     console.print(f"{seconds:.4g} virtual seconds took {time.perf_counter() - start:.1f} real ones")
+
+
+def check_ranks(settings: Settings, virtual: Virtual, started: int) -> None:
+    """Raise ``UserError`` where the settings are not for as many ranks, or for such."""
+    if virtual.virtual_ranks and started > 1:
+        raise UserError(
+            f"--virtual-ranks {virtual.virtual_ranks} are all in one process, and mpiexec "
+            f"started {started}; start without mpiexec"
+        )
+    if settings.strategy == "serial" and (virtual.virtual_ranks or 1) > 1:
+        raise UserError(
+            f"--strategy serial is one rank alone, not --virtual-ranks {virtual.virtual_ranks};"
+            " use --strategy sync"
+        )
+    if settings.strategy == "serial" and started > 1:
+        raise UserError(
+            f"--strategy serial is one rank alone, and mpiexec started {started}; "
+            "use --strategy sync, or start without mpiexec"
+        )
+    mortal = virtual.death if virtual.virtual_ranks else PatientComm.tolerant
+    if mortal and settings.all_reduce != "mpi":
+        raise UserError(
+            f"--all-reduce {settings.all_reduce} does not outlive the death of a rank, as MPI's own "
+            "sums do; leave it, or leave --death and mpiexec --with-ft"
+        )
 
 
 def read_state(folder: Path | None, console: Console | None) -> State | None:

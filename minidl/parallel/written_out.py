@@ -13,13 +13,20 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from .allreduce import Algorithm, Steps
+from .allreduce import ALGORITHMS, Algorithm, Steps
 
 TAGS = 32768  # Any MPI has as many (MPI 4.1, section 9.1.2): that many sums can be under way.
 
 
+def summing_by(name: str, comm: Any) -> Any:
+    """Return a communicator that adds up by the algorithm of that name; "mpi" is its own way."""
+    return comm if name == "mpi" else WrittenOut(comm, ALGORITHMS[name])
+
+
 class WrittenOut:
     """A communicator that adds up by an algorithm; all else is as it was.
+
+    Where ranks die it is of no use: ``Shrink`` and ``Revoke`` know nothing of the messages of sums.
 
     Parameters
     ----------

@@ -73,6 +73,13 @@ class PastRun:
         return self.members.count(0)
 
     @property
+    def adds_in_order(self) -> bool:
+        """Whether sums have the bits that they have in the order of ranks."""
+        how = self.setting("all_reduce")
+        of_two = self.group_size <= 2  # a + b is b + a
+        return of_two or how == "naive" or (how == "mpi" and bool(self.virtual))
+
+    @property
     def virtual(self) -> dict[str, Any]:
         """The flags of virtual ranks; empty for real ones."""
         return self.settings.get("virtual", {})

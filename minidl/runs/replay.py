@@ -8,10 +8,10 @@ what comes out is the run's last checkpoint to the bit, the run did what its rec
 strategy what it promises: no gradient was lost, applied twice, torn, or computed on parameters of
 which half belonged to another version.
 
-Sums over two ranks are the same in either order, and virtual ranks add in their own order, as a
+Sums over two ranks are the same in either order, and virtual ranks add in the order of ranks, as a
 replay does. In groups of three real ranks and more, MPI may have added the gradients in another
-one: then the networks are compared as ``diff.py`` compares two runs. Bits also depend on the
-processor and on NumPy's BLAS.
+one, as most algorithms of ``--all-reduce`` do: then the networks are compared as ``diff.py``
+compares two runs. Bits also depend on the processor and on NumPy's BLAS.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def judge(result: Replay, run: PastRun, losses: Losses, samples: int) -> None:
     pairs = {
         place: (run.updates[place].loss, losses[place]) for place in losses.keys() & run.updates
     }
-    if result.group_size <= 2 or run.virtual:
+    if run.adds_in_order:
         apart = next(
             (place for place in losses if place in pairs and len({*pairs[place]}) > 1), None
         )
