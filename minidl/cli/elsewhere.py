@@ -1,4 +1,4 @@
-"""``minidl simulate``, ``scaling`` and ``explain``: training on machines that are not here."""
+"""``minidl simulate``, ``scaling``, ``explain`` and ``plan``: machines that are not here."""
 
 from __future__ import annotations
 
@@ -174,3 +174,99 @@ def explain(
         servers_on_top=True,
     )  # fmt: skip
     print_explanation(asked, options, json, console)
+
+
+@app.command(group=ELSEWHERE, sort_key=4)
+def plan(
+    name: ModelName,
+    /,
+    *,
+    data: tuple[Path, ...],
+    nodes: int,
+    validation: tuple[Path, ...] = (),
+    machine: MachineName = "cori-knl",
+    jitter: float | None = None,
+    groups: tuple[int, ...] = (1, 2, 4, 8),
+    batch_sizes: tuple[int, ...] | None = None,
+    momenta: tuple[float, ...] = (0.0, 0.4, 0.7),
+    learning_rates: tuple[float, ...] = (1e-3,),
+    optimizer: Literal["adam", "sgd"] = "adam",
+    seeds: tuple[int, ...] = (1, 2),
+    epochs: int = 3,
+    width: int = 8,
+    target: float | None = None,
+    out: Path = Path("plan"),
+    json: bool = False,
+    **options: str,
+) -> None:
+    """Find the number of groups that learns fastest on a machine, by learning in virtual time.
+
+    Gradients and staleness are real; what computes is a narrow network on the data's own images.
+    The clock is charged for the model as it is meant for, with the same samples a node. The same
+    command goes on where it was stopped.
+
+    ```
+    minidl plan hep --data train.h5 --nodes 64
+    minidl plan hep --data train.h5 --nodes 1024 --batch-sizes 1024 --width 16 --epochs 30
+    ```
+
+    Parameters
+    ----------
+    data
+        HDF5 files to learn.
+    nodes
+        That compute; where there are groups, a server for each layer comes on top.
+    validation
+        HDF5 files to judge the final networks on.
+    jitter
+        As for simulate.
+    groups
+        Numbers of groups, 1 among them: the synchronous run, over which others are judged.
+    batch_sizes
+        Of all nodes together, multiples of --nodes; an update of G groups is made of 1/G of it
+        (four samples a node unless given).
+    momenta
+        To choose from for each number of groups; Adam's beta1.
+    learning_rates
+        To choose from, too.
+    optimizer
+        adam, or sgd with momentum.
+    seeds
+        Of weights, order and jitter; each combination learns once with every one.
+    epochs
+        Of every run.
+    width
+        Of the network that computes: filters of each convolution (hep), or of the first (climate).
+    target
+        Training loss to be reached; unless given, the largest that any number of groups ends with
+        at its best.
+    out
+        Folder for curves, table and picture.
+    json
+        Print the figures as JSON.
+    options
+        The model's own; climate has --preset.
+    """
+    from .. import parallel  # noqa: F401
+    from ..simulate.plan import Plan
+    from .plan_command import plan_command
+    from .simulation import MOST_NODES, between, machine_for
+
+    between("--nodes", nodes, 1, MOST_NODES)
+    asked = Plan(
+        model=name,
+        nodes=nodes,
+        machine=machine_for(machine, name, jitter, 0),
+        data=data,
+        validation=validation,
+        groups=groups,
+        batch_sizes=batch_sizes or (4 * nodes,),
+        momenta=momenta,
+        learning_rates=learning_rates,
+        seeds=seeds,
+        width=width,
+        optimizer=optimizer,
+        epochs=epochs,
+        options=options,
+    )
+    plan_command(asked, target, out, json, console)

@@ -20,7 +20,7 @@ COMMANDS = {
     "check": ("hep",), "explore": (), "bench step": ("hep",), "bench layers": ("hep",),
     "bench blas": (), "bench machine": (), "generate hep": ("--out", "new.h5"),
     "generate climate": ("--out", "new"), "simulate": ("hep",), "scaling": ("weak", "hep"),
-    "explain": ("hep",),
+    "explain": ("hep",), "plan": ("hep", "--data", "none.h5"),
 }  # fmt: skip
 REFUSED = {
     "check": ("--size", "0"), "explore": ("--groups", "0"), "bench step": ("--batch-size", "0"),
@@ -28,6 +28,7 @@ REFUSED = {
     "bench machine": ("--model", "none"), "generate hep": ("--events", "0"),
     "generate climate": ("--years", "none"), "compare": ("--ranks", "0"),
     "simulate": ("--nodes", "0"), "scaling": ("--iterations", "0"), "explain": ("--ranks", "0"),
+    "plan": ("--nodes", "0"),
 }  # fmt: skip
 JUNK = (
     "hep", "none", ".", "/", "", "-1", "0", "1", "2.5", "1e400", "nan", "inf", "9" * 25, "9" * 400,

@@ -1,0 +1,135 @@
+"""``minidl plan``: what it learns, leaves and prints, that it goes on, and mistakes in one line."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from events import write_events
+from launch import minidl
+
+HOW = (
+    "plan", "hep", "--nodes", 8, "--groups", 1, 4, "--momenta", 0, 0.4, "--seeds", 1, 2,
+    "--width", 2, "--batch-sizes", 16,
+)  # fmt: skip
+SHORT = (*HOW, "--data", "events.h5", "--validation", "events.h5", "--epochs", 2)
+LONG = (*HOW, "--data", "many.h5", "--epochs", 300, "--out", "stopped")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("plan")
+    write_events(place / "events.h5", 40)
+    (place / "occupied").mkdir()
+    (place / "occupied" / "thesis.txt").write_text("mine")
+    done = minidl(*SHORT, cwd=place)
+    assert done.returncode == 0, done.stderr
+    (place / "printed").write_text(done.stdout)
+    return place
+
+
+def test_it_says_what_was_computed_and_what_charged(place):
+    printed = (place / "printed").read_text()
+    assert "Computed: hep, 2 filters, 16x16x3 images, 2 epochs; 8 runs" in printed
+    assert "Charged: hep as it is meant for, 224x224x3 images, 15.43 GFLOP a sample" in printed
+    assert "8 nodes of Cori, phase II" in printed
+
+
+def test_it_leaves_curves_table_and_picture(place):
+    out, printed = place / "plan", (place / "printed").read_text()
+    figures = json.loads((out / "plan.json").read_text())
+    assert len(list((out / "curves").glob("*.npz"))) == 8
+    assert (out / "plan.png").read_bytes().startswith(b"\x89PNG")
+    assert [choice["groups"] for choice in figures["choices"]] == [1, 4]
+    for choice in figures["choices"]:
+        assert choice["momentum"] in (0, 0.4)
+        assert {*choice["validation"]} == {"loss", "accuracy"}
+        assert f"{choice['epoch']:.4g}" in printed
+    assert f"{figures['target']:.4g}" in printed
+    assert figures["recommendation"] in printed
+    for told in ("parallel speed-up:", "learning speed-up:", "DAWNBench", "DeepEx"):
+        assert told in printed
+
+
+def test_what_is_done_is_not_done_again(place):
+    curves = sorted((place / "plan" / "curves").iterdir())
+    before = curves[1].stat().st_mtime_ns
+    was = curves[0].read_bytes()
+    curves[0].unlink()
+    again = minidl(*SHORT, "--json", "--target", 0.1, cwd=place)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["target"] == 0.1
+    assert "has 7 of 8 runs; goes on" in again.stderr
+    assert curves[0].read_bytes() == was
+    assert curves[1].stat().st_mtime_ns == before
+
+
+def test_interrupted_it_ends_its_processes_and_goes_on_later(place):
+    write_events(place / "many.h5", 400)
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("minidl"), *map(str, LONG)],
+        cwd=place,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (children := processes_of(process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert children
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "minidl: interrupted\n"
+    assert not any(is_alive(child) for child in children)
+    assert (place / "stopped" / "asked.json").exists()
+    assert not list(place.glob("stopped/curves/*.part"))
+
+
+def processes_of(parent):
+    """Processes that it has started."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    return children.read_text().split() if children.exists() else []
+
+
+def is_alive(process):
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+MISTAKES = {
+    "no data": ("--data none.h5 --nodes 8", "none.h5: no such file"),
+    "no nodes": ("--data events.h5 --nodes 0", "--nodes must be from 1"),
+    "more nodes than samples": ("--data events.h5 --nodes 64", "40 samples are fewer than 64"),
+    "no sync": ("--data events.h5 --nodes 8 --groups 2", "expected a 1 among them"),
+    "uneven groups": ("--data events.h5 --nodes 8 --groups 1 3", "cannot be dealt to 3 equal"),
+    "uneven batch": ("--data events.h5 --nodes 8 --batch-sizes 12", "cannot be dealt to 8 nodes"),
+    "big batch": ("--data events.h5 --nodes 8 --batch-sizes 80", "more than the 40 samples"),
+    "momentum": ("--data events.h5 --nodes 8 --momenta 1", "--momentum must lie in"),
+    "rate": ("--data events.h5 --nodes 8 --learning-rates 0", "--learning-rate must be a positive"),
+    "seed": ("--data events.h5 --nodes 8 --seeds -1", "--seed must not be negative"),
+    "epochs": ("--data events.h5 --nodes 8 --epochs 0", "--epochs must be at least 1"),
+    "width": ("--data events.h5 --nodes 8 --width 0", "--width must be at least 1"),
+    "target": ("--data events.h5 --nodes 8 --target nan", "--target must be a positive number"),
+    "machine": ("--data events.h5 --nodes 8 --machine cray", "no such machine, and no such file"),
+    "another plan": ("--data events.h5 --nodes 8 --out plan", "has another plan, whose"),
+    "occupied": ("--data events.h5 --nodes 8 --out occupied", "not the folder of a plan"),
+    "no option": ("--data events.h5 --nodes 8 --preset paper", "has no option --preset"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_clear_line(name, place):
+    words, expected = MISTAKES[name]
+    done = minidl("plan", "hep", *words.split(), cwd=place)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert re.search(expected, done.stderr), done.stderr
