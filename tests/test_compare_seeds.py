@@ -27,9 +27,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeds")
     write_events(folder / "events.h5", 41)  # the last batch has fewer samples than serial passes
     write_events(folder / "others.h5", 20, seed=1)
-    old = folder / "compared" / "sync"
-    old.mkdir(parents=True)
-    (old / "settings.json").write_text("{}")
+    for run in ("sync", "seed-7/async"):
+        (folder / "compared" / run).mkdir(parents=True)
+        (folder / "compared" / run / "settings.json").write_text("{}")
     done = minidl(
         "compare", "hep", "--data", "events.h5", "--validation", "others.h5", "--ranks", 2,
         "--width", 4, "--iterations", 6, "--batch-size", 4, "--algorithm", "im2col", "--serial",
@@ -53,8 +53,22 @@ def test_every_strategy_is_trained_once_from_each_seed(folder):
         for seed in (1, 2):
             (start, *_) = read_log(folder / "compared" / f"seed-{seed}" / strategy)
             assert start["ranks"] == {"serial": 1, "sync": 2}.get(strategy, 3)
-    assert not (folder / "compared" / "sync").exists()  # of the comparison before
+    left = sorted(path.name for path in (folder / "compared").iterdir())
+    assert left == ["compare.json", "compare.png", "seed-1", "seed-2"]  # none of those before
     assert (folder / "compared" / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_earlier_comparison_is_kept_where_none_can_follow(tmp_path):
+    old = tmp_path / "compared"
+    for run in ("sync", "seed-7/sync"):
+        (old / run).mkdir(parents=True)
+        (old / run / "settings.json").write_text("{}")
+    (old / "compare.json").write_text("{}")
+    before = set(old.rglob("*"))
+    flags = ("--data", "none.h5", "--ranks", 2, "--out", "compared", "--overwrite")
+    done = minidl("compare", "hep", *flags, cwd=tmp_path)
+    assert done.returncode == 2
+    assert before <= set(old.rglob("*"))
 
 
 def test_one_rank_learns_what_many_learn_together(folder):

@@ -155,7 +155,7 @@ def compare(
     json: bool = False,
     **options: str,
 ) -> None:
-    """Train with sync, async and hybrid in turn, on equally many samples; compare what comes out.
+    """Train with all three strategies in turn; compare what comes out.
 
     ```
     minidl compare hep --data events.h5 --ranks 4 --epochs 5
@@ -164,8 +164,9 @@ def compare(
     minidl compare my_model --data images.h5 --target-loss 0.3 --json
     ```
 
-    It starts mpiexec itself. What is not given is taken from the model. Two speed-ups are told:
-    parallel, by the time an epoch takes, and learning, by the time to the target.
+    All runs see equally many samples. It starts mpiexec itself. What is not given is taken from the
+    model. Two speed-ups are told: parallel, by the time an epoch takes, and learning, by the time
+    to the target.
 
     Parameters
     ----------

@@ -59,15 +59,16 @@ def compare_command(
         raise UserError("compare starts mpiexec itself, once a strategy; start it without mpiexec")
     runs = plans(settings, terms, out)
     find_mpiexec()
-    make_room(out, overwrite)
+    earlier = earlier_runs(out, overwrite) - {plan.folder for plan in runs}
     # Whatever ends this process ends the run with it, as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup's
             signal.signal(number, signal.default_int_handler)
     progress = Console(stderr=True, soft_wrap=True, highlight=False) if as_json else console
     for plan in runs:
-        train(name, plan, progress)
+        train(name, plan, overwrite, progress)
         check_accuracy(plan, terms)
+        discard(earlier, out)  # not before a run: the settings may be such that none can be made
     comparison = judge(runs, terms, out)
     text = json.dumps({"model": name, **comparison.to_json()}, indent=2)
     write(out / "compare.json", text + "\n")
@@ -80,37 +81,44 @@ def compare_command(
     console.print(f"wrote {out}: compare.png, compare.json, and a folder for each run")
 
 
-def make_room(out: Path, overwrite: bool) -> None:
-    """Remove an earlier comparison, if that is wanted; leave files alone that are not of one.
+def earlier_runs(out: Path, overwrite: bool) -> set[Path]:
+    """Find the runs of an earlier comparison, which may be replaced.
 
     Raises
     ------
     UserError
-        If anything else is in the way.
+        If they shall not be, or something else is in the folder.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; expected a folder for the runs")
     if not out.exists() or not any(out.iterdir()):
-        return
+        return set()
     if not overwrite:
         raise UserError(
             f"{out}: exists already; name another folder with --out, or replace it with --overwrite"
         )
-    runs = [
+    runs = {
         settings.parent
-        for pattern in ("{}/settings.json", "seed-*/{}/settings.json")
+        for folder in ("", "seed-*/")
         for strategy in ("serial", "sync", "async", "hybrid")
-        for settings in out.glob(pattern.format(strategy))
-    ]
+        for settings in out.glob(f"{folder}{strategy}/settings.json")
+    }
     if not runs:
         raise UserError(f"{out}: is not the folder of a comparison, and will not be replaced")
-    for run in runs:
-        shutil.rmtree(run)
+    return runs
+
+
+def discard(earlier: set[Path], out: Path) -> None:
+    """Remove what is left of an earlier comparison, and will not be written anew."""
+    for run in earlier:
+        shutil.rmtree(run, ignore_errors=True)
+        if run.parent != out and run.parent.is_dir() and not any(run.parent.iterdir()):
+            run.parent.rmdir()
     for name in ("compare.json", "compare.png"):
         (out / name).unlink(missing_ok=True)
 
 
-def train(name: str, plan: Plan, console: Console) -> None:
+def train(name: str, plan: Plan, overwrite: bool, console: Console) -> None:
     """Make one run; keep what it prints in its folder, and show it in one line."""
     label, ranks = plan.label, counted(plan.ranks, "rank")
     lines, start = list[str](), time.perf_counter()
@@ -122,7 +130,7 @@ def train(name: str, plan: Plan, console: Console) -> None:
             if line.startswith("iteration"):
                 status.update(f"{label}: {line.split('  ')[0]}  {line.split('  ')[-1]}")
 
-        code = launch(plan.ranks, arguments, tell)
+        code = launch(plan.ranks, arguments + ["--overwrite"] * overwrite, tell)
     printed = plan.folder / "output.txt"
     if printed.parent.is_dir():
         write(printed, "\n".join(lines) + "\n")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..tables import plain_table
 from .outcome import Outcome
-from .speedup import DEFINITIONS, NEVER, Spread, spread, with_speedups
+from .speedup import DEFINITIONS, Spread, spread, with_speedups
 
 
 class Line(NamedTuple):
@@ -184,5 +184,8 @@ def range_of(line: Line, found: Spread | None) -> str:
 
 
 def finite(values: dict[str, Any]) -> dict[str, Any]:
-    """The same values, with null for what is infinite, which JSON lacks."""
-    return {name: None if value == NEVER else value for name, value in values.items()}
+    """The same values, with null for those that are not finite, which JSON lacks."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
