@@ -120,14 +120,42 @@ DESCRIPTIONS = {
                 "interfaces each; a rank is one A100 with one interface"
             ),
             "rates": (
-                "NVIDIA DeepLearningExamples, PyTorch ResNet-50 v1.5: 938 images/s on one A100 in "
-                "TF32, 24.5 GFLOP each to train. Of small batches the same page has a V100's "
-                "inference: at 8 images 709 of 1,261 a second"
+                "NVIDIA DeepLearningExamples, PyTorch ResNet-50 v1.5: 938 images/s on one A100 "
+                "(80 GB) in TF32, 24.5 GFLOP each to train. Of small batches the same page has a "
+                "V100's inference in FP32: at 8 images 709 a second, of 1,261 at 256"
             ),
             "latency": "an assumption: as on Cori",
             "bandwidth": "Slingshot 11: 200 Gbit/s an interface",
             "eager": "an assumption: as on Cori",
-            "memory": "NVIDIA A100 40 GB: 1,555 GB/s",
+            "memory": "NVIDIA A100 40 GB, as most of these nodes have: 1,555 GB/s",
+            "jitter": "an assumption: as on Cori",
+        },
+    ),
+    "frontier-gpu": Description(
+        name="Frontier",
+        nodes=8 * 9856,
+        rates={ANY: Rate(7.1e12, half_batch=6)},
+        latency=2e-6,
+        bandwidth=12.5e9,
+        eager=8192,
+        memory=1600e9,
+        jitter=JITTER,
+        sources={
+            "nodes": (
+                "OLCF, Frontier user guide: 9,856 nodes with four MI250X each, which are eight "
+                "GPUs; a rank is one of these"
+            ),
+            "rates": (
+                "an assumption: the share of the peak that the A100 of perlmutter-gpu reaches, "
+                "23.0 of 156 TFLOP/s in TF32, of an MI250X's 95.7 TFLOP/s (AMD: FP32, matrix), "
+                "half of them a GPU's. Of small batches: as there"
+            ),
+            "latency": "an assumption: as on Cori",
+            "bandwidth": (
+                "OLCF, Frontier user guide: four interfaces of 25 GB/s a node, one for two GPUs"
+            ),
+            "eager": "an assumption: as on Cori",
+            "memory": "OLCF, Frontier user guide: 1.6 TB/s a GPU",
             "jitter": "an assumption: as on Cori",
         },
     ),

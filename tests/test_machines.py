@@ -29,6 +29,12 @@ def test_other_networks_have_the_rate_of_any():
     assert read_machine("cori-knl", "mine") == read_machine("cori-knl")
 
 
+def test_an_assumed_rate_is_the_share_of_the_peak_that_it_says():
+    share = DESCRIPTIONS["perlmutter-gpu"].rates["any"].flops / 156e12
+    assumed = DESCRIPTIONS["frontier-gpu"].rates["any"].flops
+    assert assumed == pytest.approx(share * 95.7e12 / 2, rel=0.01)
+
+
 @pytest.mark.parametrize("name", DESCRIPTIONS)
 def test_every_figure_has_its_source(name):
     description = DESCRIPTIONS[name]
@@ -60,5 +66,7 @@ def test_a_file_of_something_else_is_refused(text, tmp_path):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(UserError, match=r"no such machine.*known are cori-knl, perlmutter-gpu"):
+    with pytest.raises(
+        UserError, match=r"no such machine.*known are cori-knl, perlmutter-gpu, frontier-gpu"
+    ):
         read_machine("cray-1")
