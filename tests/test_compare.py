@@ -20,7 +20,7 @@ from minidl.record import Record
 from minidl.run import read_settings
 from minidl.runs.comparison import Comparison
 from minidl.runs.launcher import find_mpiexec, flags
-from minidl.runs.outcome import Outcome, first_below, measure
+from minidl.runs.outcome import Outcome, first_below, lowest, measure
 from minidl.runs.plot import Curve
 from minidl.runs.terms import Terms, settings_of_each
 from minidl.settings import Settings
@@ -204,6 +204,11 @@ def test_the_target_is_reached_by_the_mean_of_a_whole_window():
     assert first_below(curve([3, 2, 1], window=2), target=2) == 2
     assert first_below(curve([0, 4, 2, 2], window=2), target=1.9) is None
     assert first_below(curve([0, 4, 2, 2], window=2), target=2) == 1
+
+
+def test_the_lowest_loss_is_one_that_was_reached():
+    assert lowest(curve([0, 4, 3, np.nan, 5], window=2)) == 2
+    assert first_below(curve([0, 4, 3, np.nan, 5], window=2), target=2) == 1
 
 
 def spans(**lasting):

@@ -93,6 +93,7 @@ def test_what_is_printed_defines_its_figures(folder):
     assert printed.startswith("serial, seed 1: finished on 1 rank, in ")
     assert "Speed-ups are over serial: one rank" in printed
     assert "DAWNBench (Coleman et al., 2017)" in printed
+    assert "The target is the lowest loss that all runs reached" in printed
     assert "medians over 2 seeds" in printed
 
 

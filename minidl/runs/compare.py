@@ -170,7 +170,7 @@ def judge(runs: Sequence[Plan], terms: Terms, out: Path) -> Comparison:
     from .. import picture, record
     from . import plot
     from .comparison import Comparison
-    from .outcome import measure
+    from .outcome import lowest, measure
     from .seeds_picture import draw_seeds
 
     curves: dict[str, list[plot.Curve]] = {}
@@ -179,8 +179,9 @@ def judge(runs: Sequence[Plan], terms: Terms, out: Path) -> Comparison:
         curves.setdefault(own.label, []).append(own)
     target = terms.target_loss
     if target is None:
-        target = max(float(curve.mean[-1]) for same in curves.values() for curve in same)
-    comparison = Comparison(target, terms.target_accuracy)
+        target = max(lowest(curve) for same in curves.values() for curve in same)
+    chosen = terms.target_loss is None
+    comparison = Comparison(target, terms.target_accuracy, chosen_afterwards=chosen)
     for plan in runs:
         strategy, seed = plan.settings.strategy, plan.settings.seed
         same = comparison.outcomes.setdefault(strategy, [])

@@ -34,11 +34,14 @@ class Comparison:
     target_loss : float
     target_accuracy : float or None
     outcomes : dict of lists of Outcome
+    chosen_afterwards : bool
+        Whether the target loss is what these runs themselves made of it.
     """
 
     target_loss: float
     target_accuracy: float | None = None
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+    chosen_afterwards: bool = False
 
     @property
     def over(self) -> str:
@@ -105,6 +108,8 @@ class Comparison:
             else "Speed-ups are over sync; with --serial, they would be over one rank."
         )
         yield from DEFINITIONS
+        if self.chosen_afterwards:
+            yield "The target is the lowest loss that all runs reached; --target-loss sets another."
         yield (
             f"Figures are medians over {self.seeds} seeds, and below them the lowest and the "
             "highest; speed-ups are those of runs of the same seed."

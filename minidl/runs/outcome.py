@@ -125,11 +125,16 @@ def measure(
 def first_below(curve: Curve, target: float) -> int | None:
     """Find the update with which the smoothed loss reached the target.
 
-    Means of less than a whole window, at the start, are too noisy to count.
+    Means of less than a whole window, at the start, are too noisy to count, here and in ``lowest``.
     """
     whole = curve.window - 1
     reached = np.flatnonzero(curve.mean[whole:] <= target)
     return whole + int(reached[0]) if len(reached) else None
+
+
+def lowest(curve: Curve) -> float:
+    """The lowest smoothed loss that a run reached, at its end or before."""
+    return float(np.nanmin(curve.mean[curve.window - 1 :]))
 
 
 def share(spans: np.ndarray, *activities: str) -> float:

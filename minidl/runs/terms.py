@@ -34,7 +34,7 @@ class Terms:
         with their range.
     target_loss
         Training loss, a mean over the last updates, to say when each run reached it; unless given,
-        one that all reach.
+        the lowest that all reach.
     target_accuracy
         Accuracy on --validation, to say when each run reached it.
     """
