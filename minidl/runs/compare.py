@@ -180,23 +180,19 @@ def judge(runs: Sequence[Plan], terms: Terms, out: Path) -> Comparison:
     target = terms.target_loss
     if target is None:
         target = max(lowest(curve) for same in curves.values() for curve in same)
-    chosen = terms.target_loss is None
-    comparison = Comparison(target, terms.target_accuracy, chosen_afterwards=chosen)
+    comparison = Comparison(
+        target, terms.target_accuracy, chosen_afterwards=terms.target_loss is None
+    )
     for plan in runs:
         strategy, seed = plan.settings.strategy, plan.settings.seed
         same = comparison.outcomes.setdefault(strategy, [])
-        curve, log, made = (
-            curves[strategy][len(same)],
-            read_log(plan.folder),
-            record.load(plan.folder),
-        )
-        same.append(measure(seed, curve, log, made, target, terms.target_accuracy))
+        curve, made = curves[strategy][len(same)], record.load(plan.folder)
+        log, accuracy = read_log(plan.folder), terms.target_accuracy
+        same.append(measure(seed, curve, log, made, target, accuracy))
     comparison.relate()
-    several = len(curves["sync"]) > 1
-    drawn = (
-        draw_seeds(curves, target)
-        if several
-        else plot.draw([c for (c,) in curves.values()], target)
-    )
-    picture.save(drawn, out / "compare.png")
+    if comparison.seeds > 1:
+        figure = draw_seeds(curves, target)
+    else:
+        figure = plot.draw([curve for (curve,) in curves.values()], target)
+    picture.save(figure, out / "compare.png")
     return comparison
