@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from launch import mpiexec
+from mpi4py import MPI
 
 from minidl.layers import Linear, ReLU, Sequential
 from minidl.losses import softmax_cross_entropy
@@ -210,6 +212,25 @@ def test_a_slow_backup_is_as_if_it_were_not_there():
     np.testing.assert_allclose(found[0], expected, rtol=1e-12)
 
 
+def test_under_mpiexec_they_are_the_same():
+    done = mpiexec(5, sys.executable, __file__)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def under_mpiexec(comm):
+    """Be a rank of three workers and two servers."""
+    roles = Roles(5, 3, 2)
+    expected = parameters_of(sync.Strategy, 3, 0)[0]
+    found = real(partial(backup_workers.Strategy, backups=0), roles, None, comm)
+    assert comm.rank >= 3 or np.allclose(found, expected, rtol=1e-12)
+    assert np.isfinite(real(partial(backup_workers.Strategy, backups=1), roles, None, comm)).all()
+    found = real(partial(stale_synchronous.Strategy, bound=0), roles, None, comm)
+    workers, everyones = comm.Split(int(comm.rank < 3)), np.empty((3, *found.shape))
+    if comm.rank < 3:
+        workers.Allgather(found, everyones)
+        assert (everyones == found).all()
+
+
 @given(seed=st.integers(0, 2**32), servers=st.integers(1, 2), spare=st.integers(0, 2))
 @settings(max_examples=30)
 @pytest.mark.parametrize("kind", ["backups", "bound"])
@@ -243,3 +264,7 @@ def test_where_all_nodes_are_alike_all_but_backups_count(way):
     assert seen.samples * seen.iteration / stragglers.SAMPLES == pytest.approx(
         16 - backups, rel=0.03
     )
+
+
+if __name__ == "__main__":
+    under_mpiexec(MPI.COMM_WORLD)

@@ -63,7 +63,7 @@ def test_a_single_group_pauses_once_a_death_and_goes_on_with_fewer():
 def test_a_group_that_waits_costs_half_an_interval_of_its_nodes():
     job = replace(JOB, nodes=1000, mtbf=1000 * 5000, pause=0)
     deaths = job.work / job.system_mtbf
-    expected = job.work + 10 * job.checkpoint + deaths * (100 / 2) / 4
+    expected = job.work + 10 * job.checkpoint + deaths * (100 / 2 / 4 - job.checkpoint)
     mean, error = drawn(failure_model.survives, job, 4, 100.0, trials=1000)
     assert mean == pytest.approx(expected, abs=4 * error + 1)
 

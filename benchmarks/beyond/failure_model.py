@@ -5,8 +5,9 @@ change: exponentially distributed times between them.
 
 Two kinds of job. One *ends* with the first death and resumes from its last checkpoint. The other
 *survives*: only the group that lost a member stops, until all groups meet, which they do at every
-checkpoint; then they go on with a node less. With a single group all stop, so that they meet at
-once: that is ``sync``. With groups of one node nearly nobody stops: that is ``async``.
+checkpoint; then they go on with a node less, from what they remember. With a single group all stop,
+so that they meet at once: that is ``sync``. With groups of one node nearly nobody stops: that is
+``async``.
 """
 
 from __future__ import annotations
@@ -123,6 +124,6 @@ def survives(job: Job, groups: int, interval: float, generator: np.random.Genera
         done = useful.sum() * nodes / groups
         if done >= left:
             lasted *= left / done
-        left, clock = left - done, clock + lasted + job.checkpoint + job.pause * hit.any()
+        left, clock = left - done, clock + lasted + (job.pause if hit.any() else job.checkpoint)
         nodes -= int((deaths <= lasted).sum())
     return clock
