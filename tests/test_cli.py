@@ -9,7 +9,7 @@ from launch import minidl
 
 COMMANDS = (
     "generate", "inspect", "summary", "check", "train", "evaluate", "plot", "waits", "compare",
-    "diff", "replay", "explore", "info", "simulate", "scaling", "explain",
+    "diff", "replay", "explore", "info", "simulate", "scaling", "explain", "plan",
 )  # fmt: skip
 
 

@@ -34,7 +34,9 @@ def simulate(
     json: bool = False,
     **options: str,
 ) -> None:
-    """Predict an iteration's time on a machine, where it goes, and FLOP/s, by the strategy's code.
+    """Predict an iteration's time on a machine, and where it goes.
+
+    What runs is the strategy's own code.
 
     ```
     minidl simulate hep --nodes 9600 --strategy hybrid --groups 9 --iterations 100
@@ -89,7 +91,7 @@ def scaling(
     picture: Path | None = None,
     **options: str,
 ) -> None:
-    """Predict how training speeds up with nodes, beside what was published for the model.
+    """Predict speed-ups over nodes, beside what was published.
 
     ```
     minidl scaling strong hep --picture strong.png
@@ -141,7 +143,7 @@ def explain(
     json: bool = False,
     **options: str,
 ) -> None:
-    """Say what a run would do before it is started: roles, layers, messages, and when they travel.
+    """Say what a run would do before it is started, layer by layer.
 
     ```
     minidl explain hep --ranks 64 --strategy hybrid --groups 8
@@ -189,17 +191,17 @@ def plan(
     groups: tuple[int, ...] = (1, 2, 4, 8),
     batch_sizes: tuple[int, ...] | None = None,
     momenta: tuple[float, ...] = (0.0, 0.4, 0.7),
-    learning_rates: tuple[float, ...] = (1e-3,),
+    learning_rates: tuple[float, ...] = (1e-3, 3e-3),
     optimizer: Literal["adam", "sgd"] = "adam",
     seeds: tuple[int, ...] = (1, 2),
-    epochs: int = 3,
+    epochs: int = 2,
     width: int = 8,
     target: float | None = None,
     out: Path = Path("plan"),
     json: bool = False,
     **options: str,
 ) -> None:
-    """Find the number of groups that learns fastest on a machine, by learning in virtual time.
+    """Find the number of groups that learns fastest, in virtual time.
 
     Gradients and staleness are real; what computes is a narrow network on the data's own images.
     The clock is charged for the model as it is meant for, with the same samples a node. The same
