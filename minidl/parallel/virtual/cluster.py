@@ -192,7 +192,7 @@ class VirtualCluster:
         if self.over:
             raise GreenletExit
         rank.waits_for = waits_for
-        if rank.death.time < math.inf:
+        if rank.checked and rank.death.time < math.inf:
             self.wake(rank, max(rank.clock, rank.death.time))
         self._hub.switch()
         rank.waits_for = None

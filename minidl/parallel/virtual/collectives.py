@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from mpi4py import MPI
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from .group import Group
 
 IN_PLACE = type(MPI.IN_PLACE)
+TO_ROOT = ("Reduce", "Gather")
 UFUNCS = ((MPI.SUM, np.add), (MPI.MAX, np.maximum), (MPI.MIN, np.minimum))
 
 
@@ -30,49 +30,74 @@ def ufunc_of(op: MPI.Op) -> np.ufunc:
     raise NotImplementedError("a virtual reduction with another operation than SUM, MAX and MIN")
 
 
-@dataclass
+class Called(NamedTuple):
+    """What a rank calls; the same for all of a communicator, or their calls do not match.
+
+    ``size`` is in bytes; ``ufunc`` is None but for reductions.
+    """
+
+    kind: str
+    root: int
+    ufunc: np.ufunc | None
+    size: int
+    dtype: np.dtype[Any]
+
+    def __str__(self) -> str:
+        how = f", {self.ufunc.__name__}" if self.ufunc else ""
+        return f"{self.kind} (root {self.root}, {self.size} bytes of {self.dtype}{how})"
+
+
 class Collective:
     """A call that all ranks of a communicator make.
 
-    Attributes
+    Parameters
     ----------
-    ufunc : np.ufunc or None
-        Of a reduction.
+    number : int
+        Of the communicator's calls.
+    called : Called
     place, first
         Where it was called first, and by which rank.
+
+    Attributes
+    ----------
     joined : dict of int to InCall
         Those who have called it, by their number in the communicator.
     inside : set of int
         Those who have called it, and do not know yet that it has completed.
+    contents : dict of int to np.ndarray
+        What those have sent who are no ghosts.
     result
         What receiving buffers get.
     made : dict of int to (Group, int)
         Of ``Split``: everyone's new communicator, and number in it.
     """
 
-    group: Group
-    number: int
-    kind: str
-    root: int
-    ufunc: np.ufunc | None
-    shape: tuple[int, Any]
-    place: str
-    first: int
-    joined: dict[int, InCall] = field(default_factory=dict)
-    inside: set[int] = field(default_factory=set)
-    result: Any = None
-    ready: float = 0.0
-    made: dict[int, tuple[Group, int]] = field(default_factory=dict)
+    def __init__(self, group: Group, number: int, called: Called, place: str, first: int) -> None:
+        self.group, self.number, self.called = group, number, called
+        self.kind, self.root, *_ = called
+        self.place, self.first = place, first
+        self.joined: dict[int, InCall] = {}
+        self.inside: set[int] = set()
+        self.contents: dict[int, np.ndarray] = {}
+        self.result: Any = None
+        self.ready = 0.0
+        self.made: dict[int, tuple[Group, int]] = {}
+        self.ranks, machine = len(group.members), group.cluster.machine
+        self.cost = machine.collective_time(self.kind, self.ranks, called.size)
+        # Who only sends to the root is done when its own message is there.
+        self.sending = machine.message_time(called.size) if self.kind in TO_ROOT else None
 
     def join(self, index: int, call: InCall) -> None:
         """Take a rank's part, and complete what that completes."""
         self.joined[index] = call
         self.inside.add(index)
+        if call.data.contents is not None:
+            self.contents[index] = call.data.contents
         if self.kind == "Bcast":
             self._pass_on(index, call)
-        elif index != self.root and self.kind in ("Reduce", "Gather"):
-            call.time = call.began + self.group.cluster.machine.message_time(call.data.size)
-        if len(self.joined) == len(self.group.members):
+        elif self.sending is not None and index != self.root:
+            call.time = call.began + self.sending
+        if len(self.joined) == self.ranks:
             if self.kind != "Bcast":
                 self._complete_all()
             del self.group.calls[self.number]
@@ -94,35 +119,34 @@ class Collective:
 
     def _pass_on(self, index: int, call: InCall) -> None:
         if index == self.root:
-            self.result, self.ready = call.data, call.began + self._cost()
+            self.result, self.ready = call.data, call.began + self.cost
             for other in self.joined.values():
                 other.complete(max(other.began, self.ready))
         elif self.root in self.joined:
-            call.time = max(call.began, self.ready)
+            call.time = call.began if call.began > self.ready else self.ready
 
     def _complete_all(self) -> None:
-        calls = [self.joined[index] for index in range(len(self.joined))]
-        contents = [call.data.contents for call in calls if call.data.contents is not None]
+        sent = [self.contents[index] for index in sorted(self.contents)]
         if self.kind in ("Split", "Dup"):
-            self._split(contents)
-        elif len(contents) == len(calls) or (contents and "educe" in self.kind):
-            self.result = self._combined(contents)  # where sums are made, ghosts count as 0
-        self.ready = max(call.began for call in calls) + self._cost()
-        ready = self.ready
-        for call in calls:
+            self._split(sent)
+        elif len(sent) == self.ranks or (sent and self.called.ufunc is not None):
+            self.result = self._combined(sent)  # where sums are made, ghosts count as 0
+        self.ready = ready = max([call.began for call in self.joined.values()]) + self.cost
+        for index in range(self.ranks):
+            call = self.joined[index]
             if call.time is None:
                 call.complete(ready)
 
-    def _combined(self, contents: list[np.ndarray]) -> np.ndarray:
-        if self.ufunc is None:
-            return np.concatenate(contents)
-        total = contents[0].copy()
-        for array in contents[1:]:
-            self.ufunc(total, array, out=total)
+    def _combined(self, sent: list[np.ndarray]) -> np.ndarray:
+        if self.called.ufunc is None:
+            return np.concatenate(sent)
+        total = sent[0].copy()
+        for array in sent[1:]:
+            self.called.ufunc(total, array, out=total)
         return total
 
-    def _split(self, contents: list[np.ndarray]) -> None:
-        wishes = [(*wish.tolist(), index) for index, wish in enumerate(contents)]
+    def _split(self, sent: list[np.ndarray]) -> None:
+        wishes = [(*wish.tolist(), index) for index, wish in enumerate(sent)]
         parts: dict[int, list[int]] = {}
         for color, _, index in sorted(wish for wish in wishes if wish[0] != MPI.UNDEFINED):
             parts.setdefault(color, []).append(index)
@@ -131,21 +155,19 @@ class Collective:
             for number, index in enumerate(indices):
                 self.made[index] = group, number
 
-    def _cost(self) -> float:
-        ranks, (size, _) = len(self.group.members), self.shape
-        return self.group.cluster.machine.collective_time(self.kind, ranks, size)
-
 
 class InCall(Request):
     """One rank's side of a collective call."""
 
+    __slots__ = ("call", "data", "index", "receive", "send")
+
     def __init__(
         self, comm: VirtualComm, call: Collective, send: Buffer, receive: Buffer | None
     ) -> None:
-        super().__init__(comm)
+        Request.__init__(self, comm)  # super() would take as long as all of it
         self.index = comm.rank
         self.call, self.send, self.receive, self.data = call, send, receive, data_of(send)
-        if isinstance(receive, np.ndarray):
+        if receive is not None and isinstance(receive, np.ndarray):
             spoil(receive)
 
     def finish(self, status: MPI.Status | None) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from mpi4py import MPI
 
 from .cluster import VirtualError
-from .collectives import IN_PLACE, Collective, InCall, ufunc_of
+from .collectives import IN_PLACE, Called, Collective, InCall, ufunc_of
 from .data import Buffer, Message
 from .failure import fails, failure_of_wildcard
 from .requests import Receive, Send
@@ -117,7 +117,7 @@ class VirtualComm(Survivor):
         self, send: Any, receive: Buffer | None, op: Any = MPI.SUM, root: int = 0
     ) -> InCall:
         """Begin to add up at the root."""
-        receive = receive if self.rank == root else None
+        receive = self._only_at_root("Reduce", receive, root)
         return self._call("Reduce", own(send, receive), receive, root, ufunc_of(op))
 
     def Iallreduce(self, send: Any, receive: Buffer, op: Any = MPI.SUM) -> InCall:  # noqa: N802
@@ -140,7 +140,7 @@ class VirtualComm(Survivor):
 
     def Gather(self, send: Buffer, receive: Buffer | None, root: int = 0) -> None:  # noqa: N802
         """Collect at the root."""
-        self._call("Gather", send, receive if self.rank == root else None, root).Wait()
+        self._call("Gather", send, self._only_at_root("Gather", receive, root), root).Wait()
 
     def Allgather(self, send: Buffer, receive: Buffer) -> None:  # noqa: N802
         """Collect for everyone."""
@@ -207,38 +207,41 @@ class VirtualComm(Survivor):
             member.calls += 1
         if root:
             self._check(root)
-        shape = (send.nbytes, send.dtype)
-        if receive is not send or "ather" in kind:
-            self._check_room(kind, shape, receive, root)
+        called = (kind, root, ufunc, send.nbytes, send.dtype)
+        if receive is not None and (receive is not send or "ather" in kind):
+            self._check_room(Called(*called), receive)
         number, self.calls = self.calls, self.calls + 1
         call = group.calls.get(number)
         if call is None:
-            call = Collective(group, number, kind, root, ufunc, shape, here(), member.number)
+            call = Collective(group, number, Called(*called), here(), member.number)
             if group.revoked is None:
                 group.calls[number] = call
-        elif (call.kind, call.root, call.ufunc, call.shape) != (kind, root, ufunc, shape):
+        elif call.called != called:
             raise VirtualError(
-                f"collective calls do not match: rank {member.number} calls "
-                f"{described(kind, root, ufunc, shape)} at {here()}, where rank {call.first} "
-                f"called {described(call.kind, call.root, call.ufunc, call.shape)} at {call.place}"
+                f"collective calls do not match: rank {member.number} calls {Called(*called)} at "
+                f"{here()}, where rank {call.first} called {call.called} at {call.place}"
             )
         request = InCall(self, call, send, receive)
         if group.revoked is None or not fails(group, request):
             call.join(self.rank, request)
         return request
 
-    def _check_room(
-        self, kind: str, shape: tuple[int, Any], receive: Buffer | None, root: int
-    ) -> None:
+    def _only_at_root(self, kind: str, receive: Buffer | None, root: int) -> Buffer | None:
+        """Find what the root receives into; all others receive nothing."""
+        if self.rank != root:
+            return None
+        if receive is None:
+            raise VirtualError(f"rank {self.member.number}, the root, receives nothing in {kind}")
+        return receive
+
+    def _check_room(self, called: Called, receive: Buffer) -> None:
         """Refuse a receiving buffer that is not made for what comes."""
-        comes = self.size * shape[0] if "ather" in kind else shape[0], shape[1]
-        if receive is not None and (receive.nbytes, receive.dtype) != comes:
+        comes = called.size * (self.size if "ather" in called.kind else 1)
+        if (receive.nbytes, receive.dtype) != (comes, called.dtype):
             raise VirtualError(
                 f"rank {self.member.number} receives {receive.nbytes} bytes of {receive.dtype} in "
-                f"{kind} where {comes[0]} of {comes[1]} come"
+                f"{called.kind} where {comes} of {called.dtype} come"
             )
-        if receive is None and kind in ("Reduce", "Gather") and self.rank == root:
-            raise VirtualError(f"rank {self.member.number}, the root, receives nothing in {kind}")
 
 
 def own(send: Any, receive: Buffer | None) -> Any:
@@ -250,12 +253,6 @@ def own(send: Any, receive: Buffer | None) -> Any:
     if send is receive:
         raise VirtualError("the same buffer is sent and received into: say MPI.IN_PLACE")
     return send
-
-
-def described(kind: str, root: int, ufunc: np.ufunc | None, shape: tuple[int, Any]) -> str:
-    """Describe a collective call in words."""
-    how = f", {ufunc.__name__}" if ufunc else ""
-    return f"{kind} (root {root}, {shape[0]} bytes of {shape[1]}{how})"
 
 
 def here() -> str:

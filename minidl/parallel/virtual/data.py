@@ -64,7 +64,7 @@ class Message:
 
 def data_of(buffer: Buffer) -> Data:
     """Copy a buffer's contents; a ghost, which has none and never changes, keeps what it weighs."""
-    if isinstance(buffer, np.ndarray | GhostParcel):
+    if isinstance(buffer, np.ndarray) or isinstance(buffer, GhostParcel):  # noqa: SIM101
         return Data(buffer)
     if buffer.data is None:
         buffer.data = Data(buffer)

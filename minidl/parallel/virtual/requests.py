@@ -37,14 +37,17 @@ class Request:
         How often it was tested in vain; by the clock, since ``tested``.
     """
 
-    time: float | None = None
-    error: FailureError | None = None
-    finished = False
-    tests = 0
+    __slots__ = (
+        "began", "cluster", "error", "finished", "group", "member", "tested", "tests", "time",
+    )  # fmt: skip
 
     def __init__(self, comm: Survivor) -> None:
         self.cluster, self.group, self.member = comm.cluster, comm.group, comm.member
         self.began = self.tested = self.member.clock
+        self.time: float | None = None
+        self.error: FailureError | None = None
+        self.finished = False
+        self.tests = 0
 
     def Wait(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Go on when it has completed."""
