@@ -87,6 +87,11 @@ def scaling(
     iterations: int = 10,
     jitter: float | None = None,
     seed: int = 1,
+    data: tuple[Path, ...] = (),
+    epochs: int = 2,
+    width: int = 8,
+    learning_rate: float = 1e-3,
+    target: float | None = None,
     json: bool = False,
     picture: Path | None = None,
     **options: str,
@@ -96,6 +101,7 @@ def scaling(
     ```
     minidl scaling strong hep --picture strong.png
     minidl scaling weak climate --preset paper --nodes 256 1024 2048
+    minidl scaling strong hep --data train.h5 --batch-size 256 --nodes 4 16 64
     ```
 
     Parameters
@@ -113,7 +119,18 @@ def scaling(
     jitter
         As for simulate.
     seed
-        Of the jitter.
+        Of the jitter; of weights and order, too, where something is learnt.
+    data
+        HDF5 files: learn them at every point, too, as plan does, and report how much sooner a loss
+        is reached than at the first point. Momentum is 0.9, less what asynchrony adds.
+    epochs
+        Of learning, at every point.
+    width
+        As for plan.
+    learning_rate
+        Of Adam.
+    target
+        As for plan: training loss to be reached; unless given, the largest at the end of any.
     json
         Print the figures as JSON.
     picture
@@ -122,9 +139,13 @@ def scaling(
         The model's own; climate has --preset.
     """
     from .. import parallel  # noqa: F401
+    from ..simulate.scaling_learning import Lesson
     from .scaling_command import Study, print_scaling
 
-    study = Study(kind, name, machine, strategies, nodes, batch_size, iterations, jitter, seed)
+    lesson = Lesson(data, epochs, width, learning_rate, seed) if data else None
+    study = Study(
+        kind, name, machine, strategies, nodes, batch_size, iterations, jitter, seed, lesson, target
+    )
     print_scaling(study, options, json, picture, console)
 
 

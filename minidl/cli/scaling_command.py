@@ -14,7 +14,9 @@ from .. import model, picture
 from ..errors import UserError
 from ..simulate.published import Published
 from ..simulate.scaling import Point, Way, scale
+from ..simulate.scaling_learning import Lesson, Reached, learn
 from ..simulate.scaling_picture import draw
+from ..simulate.verdict import NEVER
 from ..simulate.work import work_of
 from ..tables import plain_table
 from .simulation import MOST_ITERATIONS, MOST_NODES, MOST_SAMPLES, between, machine_for
@@ -41,12 +43,16 @@ class Study:
     iterations: int
     jitter: float | None
     seed: int
+    lesson: Lesson | None = None  # what is learnt at every point, too
+    target: float | None = None  # until which loss
 
     def __post_init__(self) -> None:
         for nodes in self.nodes:
             between("--nodes", nodes, 1, MOST_NODES)
         between("--batch-size", self.batch, 1, MOST_SAMPLES)
         between("--iterations", self.iterations, 1, MOST_ITERATIONS)
+        if self.target is not None and (self.lesson is None or not self.target > 0):
+            raise UserError(f"--target {self.target}: expected a loss, and --data to be learnt")
         if not self.nodes or not self.strategies:
             raise UserError("--nodes and --strategies take one value or several")
 
@@ -96,10 +102,18 @@ def print_scaling(
         f"{study.kind.capitalize()} scaling of {study.name} on {machine.name}: "
         f"{study.batch:,} samples a {'group' if study.kind == 'strong' else 'node'}"
     )
+    reached = None
+    if study.lesson:
+        curves = list(learn(study.lesson, study.name, options, work, machine, points))
+        reached = Reached.of(curves, study.target)
     if as_json:
-        print(json.dumps([to_json(point) for point in points], indent=2))
+        learning = [reached.to_json(n) if reached else {} for n in range(len(points))]
+        rows = [to_json(point) | more for point, more in zip(points, learning, strict=True)]
+        print(json.dumps(rows, indent=2))
     else:
         print_table(points, published, title, console)
+        if reached:
+            print_learning(points, reached, console)
     if out:
         picture.save(draw(points, published, title), out)
 
@@ -140,6 +154,28 @@ def print_table(
     console.print("\nseconds: of an iteration; waiting: for slower nodes.")
     if any(not mark.certain for mark in published):
         console.print("~: read off a curve, or remembered of one: no figure to be held to.")
+
+
+def print_learning(points: Sequence[Point], reached: Reached, console: Console) -> None:
+    """Print how much sooner the target is reached than at the first point."""
+    table = plain_table(
+        "strategy", ">nodes", f">seconds to\nloss {reached.target:.4g}", ">learning\nspeed-up"
+    )
+    for number, (point, seconds) in enumerate(zip(points, reached.seconds, strict=True)):
+        if seconds is not None:
+            speedup = reached.speedup(number)
+            table.add_row(
+                str(point.way), f"{point.nodes:,}",
+                "never" if seconds == NEVER else f"{seconds:.4g}",
+                "-" if speedup is None else f"{speedup:.2f}",
+            )  # fmt: skip
+    console.print()
+    console.print(table)
+    console.print(
+        "\nlearning speed-up: the time to the target at the first row over this one's (DAWNBench, "
+        "Coleman et al., 2017; DeepEx, Yoginath et al., 2019). Learnt on these images, by a narrow "
+        "network; charged for the model as it is meant for. One seed."
+    )
 
 
 def said(mark: Published | None) -> str:

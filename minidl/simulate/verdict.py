@@ -100,7 +100,9 @@ def judge(
     if target is None:
         best: dict[int, float] = {}
         for (groups, _), tried in rows.items():
-            least = min(max(final_loss(curve_of(*run)) for run in runs) for runs in tried)
+            least = min(
+                max(final_loss(curve_of(groups, learnt)) for _, learnt in runs) for runs in tried
+            )
             best[groups] = min(least, best.get(groups, math.inf))
         target = max(best.values())
     choices = []
@@ -121,12 +123,9 @@ def by_seeds(curves: Mapping[Case, Learnt]) -> dict[Case, list[tuple[Case, Learn
 
 def judged_by(plan: Plan, work: Work, runs: list[tuple[Case, Learnt]], target: float) -> Choice:
     """Judge runs that differ in the seed only."""
-    case, curves = runs[0][0], [curve_of(*run) for run in runs]
-    reached = [first_below(curve, target) for curve in curves]
-    seconds = Spread.of(
-        NEVER if at is None else float(curve.seconds[at])
-        for curve, at in zip(curves, reached, strict=True)
-    )
+    case = runs[0][0]
+    curves = [curve_of(case.groups, learnt, f"seed {case.seed}") for case, learnt in runs]
+    seconds = Spread.of(seconds_to(target, curve) for curve in curves)
     learnt = [learnt for _, learnt in runs]
     epoch = median(float(each.seconds[-1]) / plan.epochs for each in learnt)
     updates = learnt[0].samples.sum() / plan.epochs / case.batch_size  # an epoch's, of one node
@@ -157,13 +156,19 @@ def best_of(choices: Iterable[Choice]) -> Choice:
     return min(choices, key=lambda choice: (choice.seconds.median, choice.final))
 
 
-def curve_of(case: Case, learnt: Learnt) -> Curve:
+def curve_of(groups: int, learnt: Learnt, label: str = "") -> Curve:
     """Return a run's curve, smoothed as those of real runs."""
-    window = max(1, len(learnt.losses) // case.groups // WINDOWS) * case.groups
+    window = max(1, len(learnt.losses) // groups // WINDOWS) * groups
     return Curve(
-        f"seed {case.seed}", np.cumsum(learnt.samples), learnt.seconds, learnt.losses,
-        np.empty((0, 3)), window, virtual=True,
+        label, np.cumsum(learnt.samples), learnt.seconds, learnt.losses, np.empty((0, 3)), window,
+        virtual=True,
     )  # fmt: skip
+
+
+def seconds_to(target: float, curve: Curve) -> float:
+    """When the smoothed loss was at the target, or ``NEVER``."""
+    at = first_below(curve, target)
+    return NEVER if at is None else float(curve.seconds[at])
 
 
 def final_loss(curve: Curve) -> float:
@@ -180,7 +185,8 @@ def recommendation(choices: list[Choice], target: float) -> str:
         return f"Nothing reaches loss {target:.4g} with more than half of the seeds."
     if any(curve.mean[curve.window - 1] <= target for curve in best.curves):
         return f"Loss {target:.4g} is where runs begin, so that nothing is learnt: try more epochs."
-    first = f"{described(best)} reaches loss {target:.4g} first, in {best.seconds.median:.4g} s"
+    verb = "reaches" if best is sync else "reach"
+    first = f"{described(best)} {verb} loss {target:.4g} first, in {best.seconds.median:.4g} s"
     if best is sync:
         hybrids = [choice for choice in choices if choice.groups > 1]
         if not hybrids:
@@ -189,7 +195,7 @@ def recommendation(choices: list[Choice], target: float) -> str:
         if other.seconds.median == NEVER:
             return f"{first}; no other number of groups reaches it."
         rest = other.seconds.median / best.seconds.median
-        return f"{first}; {described(other)} takes {rest:.2f} times as long.{doubt(best, other)}"
+        return f"{first}; {described(other)} take {rest:.2f} times as long.{doubt(best, other)}"
     if sync.seconds.median == NEVER:
         return f"{first}; no synchronous run reaches it."
     times = sync.seconds.median / best.seconds.median

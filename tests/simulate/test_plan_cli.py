@@ -14,7 +14,7 @@ from launch import minidl
 
 HOW = (
     "plan", "hep", "--nodes", 8, "--groups", 1, 4, "--momenta", 0, 0.4, "--seeds", 1, 2,
-    "--width", 2, "--batch-sizes", 16,
+    "--width", 2, "--batch-sizes", 16, "--learning-rates", 0.003,
 )  # fmt: skip
 SHORT = (*HOW, "--data", "events.h5", "--validation", "events.h5", "--epochs", 2)
 LONG = (*HOW, "--data", "many.h5", "--epochs", 300, "--out", "stopped")
