@@ -11,6 +11,7 @@ from minidl.data import Batches, prepared_in_parts
 from minidl.errors import UserError
 from minidl.job import STRATEGIES
 from minidl.layers import BatchNorm2d, Flatten, Linear, Sequential
+from minidl.losses import Sum
 from minidl.model import Model, load
 from minidl.objective import Objective
 from minidl.parallel.virtual import Machine, Stragglers, VirtualCluster
@@ -188,6 +189,18 @@ def with_statistics(shape, generator):
 
 def shallow(shape, generator):
     return Sequential(Flatten(), Linear(int(np.prod(shape)), 2, generator=generator))
+
+
+def test_a_loss_of_several_terms_is_learnt_as_their_sum(data):
+    class InTwo(Other):
+        def loss(self, output, target):
+            value, gradient = load("hep").loss(output, target)
+            return Sum({"half": value / 2, "other half": value / 2}), gradient
+
+    model = Model(InTwo(lambda shape, generator: load("hep").network(shape, generator, width=3)))
+    asked = replace(settings(data, 2), width=None)
+    learnt = Learning(model, InMemory(model.open([data])), asked, NODES, WORK, MACHINE).run()
+    assert learnt.losses == pytest.approx(learning(data, 2).run().losses, rel=1e-6)
 
 
 @pytest.mark.parametrize(
