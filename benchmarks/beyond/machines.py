@@ -10,6 +10,7 @@ GPU. Larger than a machine is (marked *) it is one that does not exist, with the
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import study
@@ -25,7 +26,7 @@ from minidl.simulate.work import work_of
 MACHINES = {"cori-knl": 8, "perlmutter-gpu": 64, "frontier-gpu": 64}  # and images a rank
 NETWORKS = ("hep", "climate")
 SIZES = (64, 1024, 8192)
-LARGEST = ("frontier-gpu", 100_000)
+LARGEST = ("frontier-gpu", "hep", 100_000)
 GROUPS = (1, 8, 64)  # 1 is sync
 MARKS = {1: "o-", 8: "s--", 64: "^:"}
 
@@ -51,12 +52,12 @@ class Point(NamedTuple):
 
 
 def look(machine: str, network: str, ranks: int, groups: int) -> Point:
-    """Simulate; of many ranks few iterations tell as much."""
+    """Simulate; of many ranks and groups few iterations tell as much."""
     work = work_of(network)
     servers = len(work.sizes) if groups > 1 else 0
     roles = Roles(ranks + servers, groups, servers)
     strategy = "hybrid" if groups > 1 else "sync"
-    iterations = max(2, min(20, 4096 // ranks))
+    iterations = max(2, min(20, 65536 // (ranks * groups)))
     scenario = Scenario(
         work, read_machine(machine, network), strategy, roles, MACHINES[machine], iterations
     )
@@ -67,21 +68,21 @@ def main() -> None:
     """Print the table line by line, and draw."""
     asked = study.arguments(__doc__)
     sizes = SIZES[:1] if asked.small else SIZES
-    cases = [(machine, size) for machine in MACHINES for size in sizes]
-    if not asked.small:
-        cases.append(LARGEST)
+    cases = list(itertools.product(MACHINES, NETWORKS, sizes)) + [LARGEST] * (not asked.small)
     points = []
     print(study.table(COLUMNS, []))
-    for machine, ranks in cases:
-        for network in NETWORKS:
-            for groups in GROUPS:
-                if ranks // groups >= 8:
-                    points.append(look(machine, network, ranks, groups))
-                    print(f"| {' | '.join(row(points[-1]))} |", flush=True)
-    made, panels = study.figure("Weak scaling, simulated", len(NETWORKS))
-    for panel, network in zip(panels, NETWORKS, strict=True):
-        draw(panel, network, [point for point in points if point.network == network])
-    panels[0].legend(frameon=False, fontsize=6)
+    for (machine, network, ranks), groups in itertools.product(cases, GROUPS):
+        if ranks // groups >= 8:
+            points.append(look(machine, network, ranks, groups))
+            print(f"| {' | '.join(row(points[-1]))} |", flush=True)
+    made, (speed, efficiency) = study.figure("Weak scaling of hep, simulated", 2)
+    shown = [point for point in points if point.network == "hep"]
+    draw(speed, shown, [point.outcome.sustained / 1e15 for point in shown])
+    draw(efficiency, shown, [point.outcome.efficiency for point in shown])
+    speed.set(yscale="log", ylabel="PFLOP/s, sustained")
+    efficiency.set(ylim=(0, 1), ylabel="of so many ranks alone")
+    efficiency.yaxis.set_major_formatter("{x:.0%}")
+    speed.legend(frameon=False, fontsize=6, loc="lower right")
     study.save(made, asked.out, "machines")
 
 
@@ -92,6 +93,7 @@ COLUMNS = (
     "samples/s",
     "PFLOP/s",
     "efficiency",
+    "if all are alike",
     "iteration, ms",
     "computes",
     "sums",
@@ -115,32 +117,33 @@ def row(point: Point) -> tuple[str, ...]:
         f"{samples:,.0f}",
         f"{found.sustained / 1e15:.3g}",
         f"{found.efficiency:.0%}",
+        f"{found.efficiency / (1 - found.straggler_loss):.1%}",
         f"{1e3 * found.iteration:.1f}",
         f"{1e3 * found.compute:.1f}",
         *times.values(),
     )
 
 
-def draw(panel: Axes, network: str, points: list[Point]) -> None:
-    """Draw the efficiency over the number of ranks."""
+def draw(panel: Axes, points: list[Point], values: list[float]) -> None:
+    """Draw a value of each point over the number of ranks."""
     for machine, colour in zip(MACHINES, COLOURS, strict=False):
         for groups, marks in MARKS.items():
-            mine = [one for one in points if (one.machine, one.groups) == (machine, groups)]
+            mine = [
+                (point.ranks, value)
+                for point, value in zip(points, values, strict=True)
+                if (point.machine, point.groups) == (machine, groups)
+            ]
             how = "sync" if groups == 1 else f"hybrid, {groups} groups"
+            ranks, shown = zip(*mine, strict=True) if mine else ((), ())
             panel.plot(
-                [one.ranks for one in mine],
-                [one.outcome.efficiency for one in mine],
-                marks, color=colour, markersize=4, label=f"{machine}, {how}",
+                ranks, shown, marks, color=colour, markersize=4, label=f"{machine}, {how}"
             )  # fmt: skip
-    ticks = sorted({one.ranks for one in points})
-    panel.set(xscale="log", ylim=(0, 1))
+    ticks = sorted({point.ranks for point in points})
+    panel.set(xscale="log")
     panel.set_xticks(ticks, [f"{ranks:,}" for ranks in ticks])
     panel.minorticks_off()
-    panel.yaxis.set_major_formatter("{x:.0%}")
     panel.grid(color="0.9", linewidth=0.6)
-    panel.set_title(network, fontsize=9)
     panel.set_xlabel("nodes of Cori, or GPUs", fontsize=8)
-    panel.set_ylabel("efficiency", fontsize=8)
 
 
 if __name__ == "__main__":

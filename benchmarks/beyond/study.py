@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from minidl import picture
+from minidl.files import write_whole
+
+DOTS_PER_INCH, COLOURS_KEPT = 130, 64
 
 
 def arguments(text: str) -> argparse.Namespace:
@@ -40,8 +46,11 @@ def figure(title: str, panels: int) -> tuple[Figure, list]:
 
 
 def save(made: Figure, folder: Path, name: str) -> None:
-    """Write the picture."""
-    path = folder / f"{name}.png"
+    """Write the picture, in few colours: the repository keeps it."""
+    path, drawn, small = folder / f"{name}.png", io.BytesIO(), io.BytesIO()
     picture.check_path(path, "--out")
-    picture.save(made, path)
+    FigureCanvasAgg(made)
+    made.savefig(drawn, dpi=DOTS_PER_INCH)
+    Image.open(drawn).convert("RGB").quantize(COLOURS_KEPT).save(small, "PNG", optimize=True)
+    write_whole(path, small.getvalue())
     print(f"\n![{made.get_suptitle()}]({path.name})")
