@@ -7,8 +7,7 @@
 #
 #     python tutorials/12_the_papers_figures.py
 #
-# It takes some minutes on one core, most of them for the 9,600 nodes. Everything on it is
-# simulated; nothing was measured on Cori.
+# It takes some minutes on one core. Everything on it is simulated; nothing was measured on Cori.
 
 # %%
 from dataclasses import dataclass, replace
@@ -98,6 +97,8 @@ def largest(name, machine, iterations):
 
 
 outcomes = {name: largest(name, CORI[name], 3 if SMALL else LARGEST[name][2]) for name in LARGEST}
+if SMALL:
+    print("the small setting: so few nodes that nothing can be as published")
 for name, outcome in outcomes.items():
     found = {
         "sustained": outcome.sustained / 1e15, "peak": outcome.peak / 1e15,
@@ -153,10 +154,9 @@ for picture in PICTURES:
     print(f"picture: {picture.relative_to(ROOT)}")
 
 # %% [markdown]
-# Up to some 256 nodes prediction and paper tell the same story. Then, of HEP, the paper says that
-# synchronous training gains nothing from more nodes; of climate, nothing past 512. In the
-# simulation both go on, if ever less willingly: each node has fewer images, and takes longer for
-# each.
+# The paper says that synchronous HEP gains nothing from more than 256 nodes, and climate nothing
+# from more than 512. In the simulation both go on, if ever less willingly: each node has fewer
+# images, and takes longer for each.
 #
 # ## Figure 7: weak scaling
 #
@@ -289,18 +289,19 @@ show(figure, "12_what_ifs")
 
 # %% [markdown]
 # The network explains nothing: with a tenth of the bandwidth, and also with a hundredfold latency,
-# synchronous training goes on past 256 and 512 nodes. Disturbances of so many seconds, whatever is
-# computed, bend HEP's curve a good part of the way, but make the climate network, with its
-# iterations of 8 seconds, almost ideal, which it was not. A rate that falls earlier bends both and
-# stops neither, and puts HEP with 8 images a node at half of what was published.
+# synchronous training goes on past 256 and 512 nodes. A rate that falls earlier bends both curves
+# and stops neither, and puts HEP with 8 images a node at half of what was published. Disturbances
+# of so many seconds, whatever is computed, stop HEP where it stopped; but its two groups come out a
+# quarter too high, and the climate network, with its iterations of 8 seconds, becomes almost ideal,
+# which it was not.
 #
-# What gets it right is the last line. If fewer than 8 images of HEP take as long as 8, and fewer
-# than 4 of climate as long as 4, synchronous training stops where it stopped, and at the published
-# height; the two groups of HEP stop at twice that, and the four go on; climate's groups, too. One
-# number for each network was read off *where* one curve stops; the heights, and the other curves,
-# were not. So (1) is a matter of a single node and small batches. It says: the paper's nodes were
-# no faster with 2 images than with 8. (Whether that was so, a measurement on one node would tell,
-# with 1, 2, 4 and 8 images; it is not among what is published.)
+# What gets all of figure 6 right is the last line. If fewer than 8 images of HEP take as long as 8,
+# and fewer than 4 of climate as long as 4, synchronous training stops where it stopped, two groups
+# of HEP at twice its height, and four go on; climate's groups are within 15 %, too. One number for
+# each network was read off *where* one curve stops; heights, and the other curves, were not. So (1)
+# is a matter of a single node with small batches: the paper's nodes were, it says, no faster with 2
+# images than with 8. Whether that was so, one node with 1, 2, 4 and 8 images would tell. It is not
+# among what is published.
 #
 # (2) is a matter of jitter, and of jitter alone: a third of it, and climate's weak scaling is as
 # published. One number for both networks is too simple: HEP's iterations take 66 ms, climate's 8
