@@ -323,13 +323,13 @@ for what, lost in {
 # %% [markdown]
 # Look at the published figures alone. A group of 2,048 nodes that all wait for each other loses
 # 15 %. Groups of 1,201, which wait for fewer, lose a quarter in their best iteration, and a third
-# of all. Whatever that is, it is not waiting inside of a group; and no single jitter, large or
-# small, can have both. What grows with the whole machine and not with a group? Files: all 9,608
-# nodes read their images from one file system, and every ten iterations the network was written,
-# which is in the paper's time. A network that all groups share. Or nodes that happened to be slow
-# on that day. None of these is in the simulation. So (3) is not explained by it, and the agreement
-# of climate's sustained rate to a few percent is luck: jitter that is too large stands in for
-# something else.
+# of all. If the 15 %, read off a curve, is about right, this is not waiting inside of a group; and
+# no single jitter, large or small, can have both. What grows with the whole machine and not with a
+# group? Files: all 9,608 nodes read their images from one file system, and every ten iterations the
+# network was written, which is in the paper's time. A network that all groups share. Or nodes that
+# happened to be slow on that day. None of these is in the simulation. So (3) is not explained by
+# it, and that climate's sustained rate agrees to a few percent is luck: jitter that is too large
+# stands in for something else.
 #
 # ## What to trust
 #
