@@ -163,7 +163,9 @@ for number, best in enumerate(choices):
     print(f"{best.groups:6} {row}{explicit_momentum(best.groups):10.2f}")
 
 # %% [markdown]
-# (inf: never.) 1.00 marks the best. And what the losses did:
+# 1.00 marks the best; inf is never, or not for good: a run that ends above the target does not
+# count. What the losses did (curves of hybrid runs have jumps; the paper's are remembered to have
+# some, too):
 
 # %%
 figure = Figure(figsize=(9, 3.2), layout="constrained")
@@ -175,7 +177,7 @@ for panel, (momentum, tried) in zip(panels, by_momentum.items(), strict=True):
         panel.plot(curve.seconds, curve.mean, color=colour, label=name)
     panel.axhline(target, color="0.4", linestyle="--", linewidth=1)
     panel.set(title=f"momentum {momentum:g}", xlabel="virtual seconds")
-    panel.set_ylim(0, 1)
+    panel.set_ylim(0, 1)  # jumps that go higher are cut off
     panel.spines[["top", "right"]].set_visible(False)
 panels[0].set_ylabel("training loss, smoothed")
 panels[-1].legend(frameon=False, fontsize=8)

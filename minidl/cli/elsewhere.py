@@ -261,8 +261,8 @@ def plan(
     width
         Of the network that computes: filters of each convolution (hep), or of the first (climate).
     target
-        Training loss to be reached; unless given, the largest that any number of groups ends with
-        at its best.
+        Training loss to be reached, and not lost again by the end; unless given, the largest that
+        any number of groups ends with at its best.
     out
         Folder for curves, table and picture.
     json

@@ -30,7 +30,7 @@ DEFINITIONS = (
     "parallel speed-up: an epoch's time on one node, which has the whole batch, over this one's. "
     "learning speed-up: the time to the target of the best synchronous run over this one's (time "
     "to a target: DAWNBench, Coleman et al., 2017; both figures: DeepEx, Yoginath et al., 2019). "
-    "Medians and ranges are over seeds."
+    "A run that ends above the target has not reached it. Medians and ranges are over seeds."
 )
 
 

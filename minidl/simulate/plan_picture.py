@@ -11,6 +11,7 @@ from ..runs.plot import COLOURS, Curve, set_scale
 from .verdict import NEVER, Choice, best_of
 
 POINTS = 400  # of a line
+HIGHEST = 1.3  # times the loss at the start: what is shown
 
 
 def draw(choices: Sequence[Choice], target: float, title: str) -> Figure:
@@ -40,7 +41,9 @@ def draw(choices: Sequence[Choice], target: float, title: str) -> Figure:
         f"target: {target:.4g}", (1, target), xycoords=("axes fraction", "data"),
         xytext=(-2, 3), textcoords="offset points", ha="right", color="0.4", fontsize=9,
     )  # fmt: skip
-    set_scale(panel, np.concatenate([*drawn, [target]]))
+    begin = max(losses[0] for losses in drawn)
+    # Jumps that go higher are cut off, so that the rest can be read.
+    set_scale(panel, np.minimum(np.concatenate([*drawn, [target]]), HIGHEST * begin))
     panel.set(xlabel="virtual seconds", ylabel="training loss, smoothed")
     panel.set_xlim(left=0)
     panel.grid(which="both", color="0.9", linewidth=0.6)

@@ -1,6 +1,7 @@
 """Which number of groups learns fastest: what a plan's curves say.
 
-- The *time to the target* is that until the smoothed loss of training reaches it.
+- The *time to the target* is that until the smoothed loss of training reaches it, in a run that
+  does not end above it: stale gradients can undo what was learnt.
 - The **parallel speed-up** is the time an epoch takes on one node, which has the whole batch, over
   that on all nodes: samples a second, as in ``scaling.py``.
 - The **learning speed-up** is the time to the target of the best synchronous run over that of this
@@ -166,9 +167,9 @@ def curve_of(groups: int, learnt: Learnt, label: str = "") -> Curve:
 
 
 def seconds_to(target: float, curve: Curve) -> float:
-    """When the smoothed loss was at the target, or ``NEVER``."""
+    """When the smoothed loss reached the target, or ``NEVER``, also if it ends above it."""
     at = first_below(curve, target)
-    return NEVER if at is None else float(curve.seconds[at])
+    return NEVER if at is None or final_loss(curve) > target else float(curve.seconds[at])
 
 
 def final_loss(curve: Curve) -> float:

@@ -125,6 +125,16 @@ def test_who_never_reaches_the_target_is_not_averaged_away():
     assert "no other number of groups reaches it" in recommendation(choices, 0.5)
 
 
+def test_what_was_learnt_and_lost_again_does_not_count():
+    lost = falling(2, 5)
+    lost.losses[-10:] = 0.9
+    learnt = curves(lambda case: 10)
+    learnt |= {case: lost for case in learnt if case.groups == 2 and case.momentum == 0}
+    _, choices = judge(PLAN, WORK, learnt, 0.5)
+    assert choices[1].momentum == 0.4
+    assert choices[1].learning_speedup == pytest.approx(1, abs=0.1)
+
+
 def test_a_run_that_diverged_ends_with_no_loss_that_counts():
     spoilt = falling(2, 10)
     spoilt.losses[-5:] = np.nan
