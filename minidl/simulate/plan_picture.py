@@ -39,7 +39,8 @@ def draw(choices: Sequence[Choice], target: float, title: str) -> Figure:
     panel.axhline(target, color="0.4", linestyle="--", linewidth=1)
     panel.annotate(
         f"target: {target:.4g}", (1, target), xycoords=("axes fraction", "data"),
-        xytext=(-2, 3), textcoords="offset points", ha="right", color="0.4", fontsize=9,
+        xytext=(-2, 4), textcoords="offset points", ha="right", color="0.4", fontsize=9,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
     )  # fmt: skip
     begin = max(losses[0] for losses in drawn)
     # Jumps that go higher are cut off, so that the rest can be read.
