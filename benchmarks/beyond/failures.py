@@ -47,8 +47,11 @@ def main() -> None:
     asked = study.arguments(__doc__)
     print(agreement(*((24, 4) if asked.small else (96, 8))), end="\n\n", flush=True)
     trials = TRIALS // 10 if asked.small else TRIALS
-    jobs = jobs_of(NODES // 100 if asked.small else NODES)
-    made, panels = study.figure("9,600 nodes of Cori, simulated: a job of a day, and deaths", 2)
+    nodes = NODES // 100 if asked.small else NODES
+    jobs = jobs_of(nodes)
+    made, panels = study.figure(
+        f"{nodes:,} nodes of Cori, simulated: a job of a day, and deaths", 2
+    )
     found = {
         name: [
             [hours(one, years, trials) for years in YEARS] for one in ways(job, STRATEGIES[name])
@@ -60,7 +63,7 @@ def main() -> None:
     rows = []
     for place, years in enumerate(YEARS):
         times = [f"{way[place]:.1f}" for both in found.values() for way in both]
-        rows.append((f"{years:g}", f"{years * YEAR / NODES / 3600:.1f}", *times))
+        rows.append((f"{years:g}", f"{years * YEAR / nodes / 3600:.1f}", *times))
     print(study.table(columns, rows))
     for (name, both), colour in zip(found.items(), COLOURS, strict=False):
         for way, line in zip(both, ("--", "-"), strict=True):
@@ -80,7 +83,7 @@ def jobs_of(nodes: int) -> dict[str, Job]:
     return {
         name: Job(
             DAY * iteration / seconds["hybrid"],
-            NODES, YEAR, checkpoint, RESTART, PAUSE, iteration,
+            nodes, YEAR, checkpoint, RESTART, PAUSE, iteration,
         )
         for name, iteration in seconds.items()
     }  # fmt: skip
@@ -162,7 +165,7 @@ def finish(panels: list[Axes]) -> None:
         panel.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     panels[0].set_ylabel("hours to solution", fontsize=8)
     panels[1].set_ylabel("% longer than if nobody died", fontsize=8)
-    panels[0].legend(frameon=False, fontsize=7)
+    panels[0].legend(frameon=False, fontsize=7, handlelength=4)
 
 
 if __name__ == "__main__":
