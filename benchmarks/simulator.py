@@ -107,13 +107,13 @@ def work(arguments: argparse.Namespace, job: Job, batch_size: int) -> None:
     # Here and not above: the process that starts the jobs must not start MPI itself.
     from mpi4py import MPI
 
+    from minidl.job import STRATEGIES
     from minidl.losses import softmax_cross_entropy
     from minidl.objective import Objective
     from minidl.optim import Adam
     from minidl.parallel.patience import PatientComm
     from minidl.roles import Roles
     from minidl.stopwatch import Stopwatch
-    from minidl.job import STRATEGIES
     from minidl_models.hep.network import network
 
     comm = PatientComm(MPI.COMM_WORLD)  # as minidl train has it

@@ -125,8 +125,8 @@ def check_ranks(settings: Settings, virtual: Virtual, started: int) -> None:
     mortal = virtual.death if virtual.virtual_ranks else PatientComm.tolerant
     if mortal and settings.all_reduce != "mpi":
         raise UserError(
-            f"--all-reduce {settings.all_reduce} does not outlive the death of a rank, as MPI's own "
-            "sums do; leave it, or leave --death and mpiexec --with-ft"
+            f"--all-reduce {settings.all_reduce} does not outlive the death of a rank, as MPI's "
+            "own sums do; leave it, or leave --death and mpiexec --with-ft"
         )
 
 

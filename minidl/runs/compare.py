@@ -23,7 +23,7 @@ from ..run import read_log
 from ..settings import Settings
 from ..tables import counted
 from .launcher import find_mpiexec, flags, launch
-from .terms import Plan, Terms, plans
+from .terms import Terms, Trial, trials_of
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -57,17 +57,17 @@ def compare_command(
     """
     if "PMI_RANK" in os.environ or "PMIX_RANK" in os.environ:
         raise UserError("compare starts mpiexec itself, once a strategy; start it without mpiexec")
-    runs = plans(settings, terms, out)
+    runs = trials_of(settings, terms, out)
     find_mpiexec()
-    earlier = earlier_runs(out, overwrite) - {plan.folder for plan in runs}
+    earlier = earlier_runs(out, overwrite) - {trial.folder for trial in runs}
     # Whatever ends this process ends the run with it, as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup's
             signal.signal(number, signal.default_int_handler)
     progress = Console(stderr=True, soft_wrap=True, highlight=False) if as_json else console
-    for plan in runs:
-        train(name, plan, overwrite, progress)
-        check_accuracy(plan, terms)
+    for trial in runs:
+        train(name, trial, overwrite, progress)
+        check_accuracy(trial, terms)
         discard(earlier, out)  # not before a run: the settings may be such that none can be made
     comparison = judge(runs, terms, out)
     text = json.dumps({"model": name, **comparison.to_json()}, indent=2)
@@ -118,11 +118,11 @@ def discard(earlier: set[Path], out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def train(name: str, plan: Plan, overwrite: bool, console: Console) -> None:
+def train(name: str, trial: Trial, overwrite: bool, console: Console) -> None:
     """Make one run; keep what it prints in its folder, and show it in one line."""
-    label, ranks = plan.label, counted(plan.ranks, "rank")
+    label, ranks = trial.label, counted(trial.ranks, "rank")
     lines, start = list[str](), time.perf_counter()
-    arguments = ["train", name, *flags(plan.settings), "--out", str(plan.folder)]
+    arguments = ["train", name, *flags(trial.settings), "--out", str(trial.folder)]
     with console.status(f"{label}, {ranks}") as status:
 
         def tell(line: str) -> None:
@@ -130,8 +130,8 @@ def train(name: str, plan: Plan, overwrite: bool, console: Console) -> None:
             if line.startswith("iteration"):
                 status.update(f"{label}: {line.split('  ')[0]}  {line.split('  ')[-1]}")
 
-        code = launch(plan.ranks, arguments + ["--overwrite"] * overwrite, tell)
-    printed = plan.folder / "output.txt"
+        code = launch(trial.ranks, arguments + ["--overwrite"] * overwrite, tell)
+    printed = trial.folder / "output.txt"
     if printed.parent.is_dir():
         write(printed, "\n".join(lines) + "\n")
     if code:
@@ -146,9 +146,9 @@ def train(name: str, plan: Plan, overwrite: bool, console: Console) -> None:
     console.print(f"{label}: finished on {ranks}, in {seconds:.0f} s with start and end")
 
 
-def check_accuracy(plan: Plan, terms: Terms) -> None:
+def check_accuracy(trial: Trial, terms: Terms) -> None:
     """Raise ``UserError`` if an accuracy is wanted of a model that tells none."""
-    checks = [event for event in read_log(plan.folder) if event["event"] == "validation"]
+    checks = [event for event in read_log(trial.folder) if event["event"] == "validation"]
     if terms.target_accuracy is not None and "accuracy" not in checks[-1]:
         raise UserError(
             "--target-accuracy: this model's validation tells no accuracy; leave it, or add "
@@ -164,7 +164,7 @@ def write(path: Path, text: str) -> None:
         raise UserError(f"{path}: cannot write: {error}") from None
 
 
-def judge(runs: Sequence[Plan], terms: Terms, out: Path) -> Comparison:
+def judge(runs: Sequence[Trial], terms: Terms, out: Path) -> Comparison:
     """Measure the runs against one target, and draw them."""
     # Not before the last run: this starts MPI in this process, and Matplotlib takes a second.
     from .. import picture, record
@@ -174,8 +174,8 @@ def judge(runs: Sequence[Plan], terms: Terms, out: Path) -> Comparison:
     from .seeds_picture import draw_seeds
 
     curves: dict[str, list[plot.Curve]] = {}
-    for plan in runs:
-        own = plot.read_curve(plan.folder, plan.settings.strategy)
+    for trial in runs:
+        own = plot.read_curve(trial.folder, trial.settings.strategy)
         curves.setdefault(own.label, []).append(own)
     target = terms.target_loss
     if target is None:
@@ -183,11 +183,11 @@ def judge(runs: Sequence[Plan], terms: Terms, out: Path) -> Comparison:
     comparison = Comparison(
         target, terms.target_accuracy, chosen_afterwards=terms.target_loss is None
     )
-    for plan in runs:
-        strategy, seed = plan.settings.strategy, plan.settings.seed
+    for trial in runs:
+        strategy, seed = trial.settings.strategy, trial.settings.seed
         same = comparison.outcomes.setdefault(strategy, [])
-        curve, made = curves[strategy][len(same)], record.load(plan.folder)
-        log, accuracy = read_log(plan.folder), terms.target_accuracy
+        curve, made = curves[strategy][len(same)], record.load(trial.folder)
+        log, accuracy = read_log(trial.folder), terms.target_accuracy
         same.append(measure(seed, curve, log, made, target, accuracy))
     comparison.relate()
     if comparison.seeds > 1:

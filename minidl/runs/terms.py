@@ -57,8 +57,8 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One run of a comparison."""
+class Trial:
+    """A run of a comparison."""
 
     settings: Settings
     ranks: int
@@ -66,7 +66,7 @@ class Plan:
     label: str
 
 
-def plans(settings: Settings, terms: Terms, out: Path) -> list[Plan]:
+def trials_of(settings: Settings, terms: Terms, out: Path) -> list[Trial]:
     """All runs of a comparison, in their order.
 
     ::
@@ -97,7 +97,7 @@ def plans(settings: Settings, terms: Terms, out: Path) -> list[Plan]:
             label = f"{own.strategy}, seed {seed}" if several else own.strategy
             workers = 1 if own.strategy == "serial" else terms.ranks
             ranks = workers + (own.servers or 0)
-            runs.append(Plan(own, ranks, folder / own.strategy, label))
+            runs.append(Trial(own, ranks, folder / own.strategy, label))
     return runs
 
 
