@@ -7,7 +7,7 @@
 #
 #     python tutorials/13_how_many_groups.py
 #
-# There is no `mpiexec` in it; several cores make it faster.
+# There is no `mpiexec` in it. On two cores it takes some ten minutes; more make it faster.
 
 # %%
 import json
@@ -104,7 +104,7 @@ for charged, last in (
 # many nodes.
 
 # %%
-NODES, GROUPS, EPOCHS, WIDTH = (8, (1, 2), 6, 4) if SMALL else (256, (1, 2, 4, 8), 6, 8)
+NODES, GROUPS, EPOCHS, WIDTH = (8, (1, 2), 6, 4) if SMALL else (256, (1, 2, 4, 8), 4, 8)
 MOMENTA, RATES, SEEDS = (
     ((0.0, 0.4), (0.003,), (1,)) if SMALL else ((0.0, 0.4, 0.7), (0.001, 0.003), (1, 2))
 )

@@ -109,22 +109,13 @@ def is_alive(process):
 
 MISTAKES = {
     "no data": ("--data none.h5 --nodes 8", "none.h5: no such file"),
-    "no nodes": ("--data events.h5 --nodes 0", "--nodes must be from 1"),
     "more nodes than samples": ("--data events.h5 --nodes 64", "40 samples are fewer than 64"),
-    "no sync": ("--data events.h5 --nodes 8 --groups 2", "expected a 1 among them"),
-    "uneven groups": ("--data events.h5 --nodes 8 --groups 1 3", "cannot be dealt to 3 equal"),
-    "uneven batch": ("--data events.h5 --nodes 8 --batch-sizes 12", "cannot be dealt to 8 nodes"),
     "big batch": ("--data events.h5 --nodes 8 --batch-sizes 80", "more than the 40 samples"),
     "momentum": ("--data events.h5 --nodes 8 --momenta 1", "--momentum must lie in"),
-    "rate": ("--data events.h5 --nodes 8 --learning-rates 0", "--learning-rate must be a positive"),
-    "seed": ("--data events.h5 --nodes 8 --seeds -1", "--seed must not be negative"),
-    "epochs": ("--data events.h5 --nodes 8 --epochs 0", "--epochs must be at least 1"),
     "width": ("--data events.h5 --nodes 8 --width 0", "--width must be at least 1"),
     "target": ("--data events.h5 --nodes 8 --target nan", "--target must be a positive number"),
-    "machine": ("--data events.h5 --nodes 8 --machine cray", "no such machine, and no such file"),
     "another plan": ("--data events.h5 --nodes 8 --out plan", "has another plan, whose"),
     "occupied": ("--data events.h5 --nodes 8 --out occupied", "not the folder of a plan"),
-    "no option": ("--data events.h5 --nodes 8 --preset paper", "has no option --preset"),
 }
 
 
