@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError
-from .parallel.virtual import Machine
+from .parallel.virtual import CORI, Machine
 
 ANY = "any"
 
@@ -72,7 +72,7 @@ class Description:
         )
 
 
-HEP_ON_KNL = Rate.measured(1.90e12, batch=8, fixed=0.125)
+HEP_ON_KNL = Rate.measured(CORI.flops, batch=8, fixed=0.125)
 JITTER = 0.144
 
 DESCRIPTIONS = {
@@ -84,10 +84,10 @@ DESCRIPTIONS = {
             "climate": Rate.measured(2.09e12, batch=8, fixed=0.02),
             ANY: HEP_ON_KNL,
         },
-        latency=2e-6,
-        bandwidth=8e9,
-        eager=8192,
-        memory=100e9,
+        latency=CORI.latency,
+        bandwidth=CORI.bandwidth,
+        eager=CORI.eager,
+        memory=CORI.memory,
         jitter=JITTER,
         sources={
             "nodes": "NERSC, Cori configuration: Intel Xeon Phi 7250, one processor a node",

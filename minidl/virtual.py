@@ -20,8 +20,8 @@ class Virtual:
     virtual_ranks
         So many ranks, in place of those that mpiexec starts.
     machine
-        cori-knl, perlmutter-gpu, or a file that minidl bench machine --out has written (cori-knl
-        unless given).
+        cori-knl, perlmutter-gpu, frontier-gpu, or a file that minidl bench machine --out has
+        written (cori-knl unless given).
     jitter
         Each iteration of each rank takes exp(JITTER * z) times as long, z standard normal.
     slow_share

@@ -12,7 +12,8 @@ from .app import ELSEWHERE, ModelName, app, console
 MachineName = Annotated[
     str,
     Parameter(
-        help="cori-knl, perlmutter-gpu, or a file that minidl bench machine --out has written."
+        help="cori-knl, perlmutter-gpu, frontier-gpu, or a file that minidl bench machine --out "
+        "has written."
     ),
 ]
 
