@@ -206,7 +206,7 @@ show(figure, "13_momentum")
 #    speed-up changes? Guess first.
 # 4. Give `--target` a loss that is reached early, and one that is reached late. Does the
 #    recommendation stay the same?
-# 5. The real thing: `--nodes 1024 --batch-sizes 1024 --width 16 --epochs 30` on the 4,000 events of
+# 5. The real thing: `--nodes 1024 --batch-sizes 1024 --width 16 --epochs 20` on the 4,000 events of
 #    `make demo`, within an hour on two cores.
 #
 # ## What to read next

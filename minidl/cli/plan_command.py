@@ -24,6 +24,7 @@ from ..simulate.plan_runs import Told, make_runs
 from ..simulate.verdict import NEVER, Choice, json_values, judge, recommendation
 from ..simulate.work import Work, work_of
 from ..tables import counted, plain_table, size_text, times
+from ..validation import Validation
 from .info import usable_cores
 
 DEFINITIONS = (
@@ -37,7 +38,7 @@ DEFINITIONS = (
 def plan_command(
     plan: Plan, target: float | None, out: Path, as_json: bool, console: Console
 ) -> None:
-    """Learn what is not learnt yet, print the table and the recommendation, and draw the curves.
+    """Learn what is not learnt yet, and say what that comes to.
 
     Raises
     ------
@@ -55,6 +56,13 @@ def plan_command(
     for line in described(plan, work, shape):
         told.print(line)
     learn(plan, out, told)
+    conclude(plan, work, target, out, as_json, console)
+
+
+def conclude(
+    plan: Plan, work: Work, target: float | None, out: Path, as_json: bool, console: Console
+) -> None:
+    """Judge what was learnt; print the table and the recommendation, and draw the curves."""
     curves = {case: plan_folder.load(plan_folder.path_of(out, case)) for case in plan.cases()}
     target, choices = judge(plan, work, curves, target)
     said = recommendation(choices, target)
@@ -82,6 +90,8 @@ def check(plan: Plan, work: Work) -> tuple[int, ...]:
     model, dataset = plan.open()
     samples = len(dataset.dataset)
     Batches(samples, 1, 0, plan.nodes, 1)
+    if plan.validation:
+        Validation(model, plan.validation, 1, 1)
     for batch in plan.batch_sizes:
         if batch > samples:
             raise UserError(

@@ -109,6 +109,7 @@ def is_alive(process):
 
 MISTAKES = {
     "no data": ("--data none.h5 --nodes 8", "none.h5: no such file"),
+    "no validation": ("--data events.h5 --nodes 8 --validation none.h5", "none.h5: no such file"),
     "more nodes than samples": ("--data events.h5 --nodes 64", "40 samples are fewer than 64"),
     "big batch": ("--data events.h5 --nodes 8 --batch-sizes 80", "more than the 40 samples"),
     "momentum": ("--data events.h5 --nodes 8 --momenta 1", "--momentum must lie in"),
