@@ -141,11 +141,11 @@ for choice in choices:
 #
 # ## Momentum
 #
-# Page 5 has shown that G parties which update in random order act as if there were a momentum of 1
-# - 1/G already (I. Mitliagkas et al., *Asynchrony begets Momentum*, 2016). So what is left to ask
-#   for shrinks with the number of groups; the paper tried {0, 0.4, 0.7} for each. How much later
-#   than with its best momentum each number of groups reaches the target with another one, at the
-#   learning rate that suits that momentum best:
+# Page 5 has shown that G parties which update in random order act as if there were a momentum of
+# 1 - 1/G already (I. Mitliagkas et al., *Asynchrony begets Momentum*, 2016). So what is left to ask
+# for shrinks with the number of groups; the paper tried {0, 0.4, 0.7} for each. How much later than
+# with its best momentum each number of groups reaches the target with another one, at the learning
+# rate that suits that momentum best:
 
 # %%
 by_momentum = {
