@@ -49,7 +49,7 @@ def _leave(message: object, status: int) -> None:
     rank = _launcher_rank()
     if rank > 0:
         # Where all ranks fail alike, the first of them has spoken and ended the others by then.
-        time.sleep(1 + 0.3 * min(rank, 10))
+        time.sleep(1 + 0.6 * min(rank, 10))
     if parallel or rank == 0:
         _say(message)
     if parallel:

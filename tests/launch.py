@@ -13,6 +13,7 @@ PROGRAMS = Path(__file__).parent / "parallel" / "programs"
 # What Open MPI's mpiexec adds where ranks do not end well, below what they said themselves.
 BOX = re.compile(
     r"(?ms)^-{70,}\n(?:MPI_ABORT was invoked|prterun ).*?^-{70,}\n|^\[warn\] Epoll [^\n]*\n"
+    r"|^\[[\w.-]+:\d+\] pmix_ptl_base: send_msg: [^\n]*\n"
     r"|^NBC_Progress: an error [^\n]*\n\n?|^Error in NBC_Start_round\(\)[^\n]*\n\n?"
 )
 
