@@ -25,28 +25,15 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from harness import Floor, Spread, command_line, environment, numbers, on_ranks, report
+from jobs import Job, Rank
 
 from minidl.tables import plain_table
 
 AIM = 0.15
-
-
-class Job(NamedTuple):
-    """A strategy and the ranks that it runs on."""
-
-    strategy: str
-    groups: int
-    workers: int
-    servers: int
-
-    @property
-    def ranks(self) -> int:
-        """All of them."""
-        return self.workers + self.servers
 
 
 ALONE = "sync, 1"
@@ -104,40 +91,19 @@ def describe() -> dict[str, Any]:
 
 def work(arguments: argparse.Namespace, job: Job, batch_size: int) -> None:
     """Be one rank of the job; rank 0 prints the seconds of its iterations."""
-    # Here and not above: the process that starts the jobs must not start MPI itself.
-    from mpi4py import MPI
-
-    from minidl.job import STRATEGIES
-    from minidl.losses import softmax_cross_entropy
-    from minidl.objective import Objective
-    from minidl.optim import Adam
-    from minidl.parallel.patience import PatientComm
-    from minidl.roles import Roles
-    from minidl.stopwatch import Stopwatch
-    from minidl_models.hep.network import network
-
-    comm = PatientComm(MPI.COMM_WORLD)  # as minidl train has it
-    roles, watch = Roles(comm.size, job.groups, job.servers), Stopwatch()
-    generator = np.random.default_rng(comm.rank)
-    shape = (arguments.size, arguments.size, 3)
-    net = network(shape, generator, width=arguments.width)
-    strategy = STRATEGIES[job.strategy].Strategy(
-        comm, roles, Objective(net, softmax_cross_entropy), Adam, watch
-    )
+    rank = Rank(job, arguments, batch_size)
+    strategy, ends = rank.strategy, []
     strategy.start()
-    ends = []
-    if comm.rank < roles.workers:
-        x = generator.standard_normal((batch_size, *shape), np.float32)
-        labels = generator.integers(0, 2, batch_size)
+    if rank.is_worker:
         for _ in range(arguments.steps + 2):
-            strategy.step([(x, labels)])
-            ends.append(watch.clock())
+            strategy.step(rank.batches)
+            ends.append(rank.watch.clock())
         strategy.stop()
     else:
         strategy.serve()
-    if roles.servers:
+    if rank.roles.servers:
         strategy.finish()
-    if comm.rank == 0:
+    if rank.comm.rank == 0:
         print(json.dumps({"seconds": np.diff(ends)[1:].tolist()}))
 
 
@@ -178,14 +144,7 @@ def work_here(arguments: argparse.Namespace) -> Any:
 
     shape = (arguments.size, arguments.size, 3)
     net = network(shape, np.random.default_rng(1), width=arguments.width)
-    rows = [row for row in summarize(net, shape) if row.parameters]
-    return Work(
-        "hep",
-        [row.name for row in rows],
-        [row.parameters for row in rows],
-        [row.forward for row in rows],
-        [row.training - row.forward for row in rows],
-    )
+    return Work.of("hep", summarize(net, shape))
 
 
 def simulated(arguments: argparse.Namespace, machine: Any, job: Job, batch_size: int) -> float:

@@ -20,23 +20,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from harness import Floor, Spread, command_line, numbers, on_ranks, report, spans_of
+from jobs import Job, Rank
 
 from minidl.tables import plain_table
 
 RATIO_FLOOR = 0.9
-
-
-class Job(NamedTuple):
-    """A strategy and the ranks that it runs on."""
-
-    strategy: str
-    groups: int
-    workers: int
-    servers: int
 
 
 JOBS = {
@@ -66,7 +58,7 @@ def main() -> None:
     turns = {
         batch_size: [
             {
-                name: on_ranks(job.workers + job.servers, json.dumps([name, batch_size]))
+                name: on_ranks(job.ranks, json.dumps([name, batch_size]))
                 for name, job in JOBS.items()
             }
             for _ in range(arguments.repetitions)
@@ -78,39 +70,18 @@ def main() -> None:
 
 def work(arguments: argparse.Namespace, job: Job, batch_size: int) -> None:
     """Be one rank of the job; rank 0 prints the samples a second of all, and the server's share."""
-    # Here and not above: the process that starts the jobs must not start MPI itself.
-    from mpi4py import MPI
-
-    from minidl.job import STRATEGIES
-    from minidl.losses import softmax_cross_entropy
-    from minidl.objective import Objective
-    from minidl.optim import Adam
-    from minidl.parallel.patience import PatientComm
-    from minidl.roles import Roles
-    from minidl.stopwatch import Stopwatch
-    from minidl_models.hep.network import network
-
-    comm = PatientComm(MPI.COMM_WORLD)  # as minidl train has it
-    roles, watch = Roles(comm.size, job.groups, job.servers), Stopwatch()
-    generator = np.random.default_rng(comm.rank)
-    shape = (arguments.size, arguments.size, 3)
-    net = network(shape, generator, width=arguments.width)
-    strategy = STRATEGIES[job.strategy].Strategy(
-        comm, roles, Objective(net, softmax_cross_entropy), Adam, watch
-    )
-    is_worker = comm.rank < roles.workers
-    workers = comm.Split(is_worker)
+    rank = Rank(job, arguments, batch_size)
+    comm, roles, strategy, watch = rank.comm, rank.roles, rank.strategy, rank.watch
+    workers = comm.Split(rank.is_worker)
     period = np.zeros(2)  # of the one monotonic clock that processes of a machine share
     strategy.start()
-    if is_worker:
-        x = generator.standard_normal((batch_size, *shape), np.float32)
-        labels = generator.integers(0, 2, batch_size)
-        strategy.step([(x, labels)])
+    if rank.is_worker:
+        strategy.step(rank.batches)
         strategy.gather()
         workers.Barrier()
         period[0] = watch.clock()
         for _ in range(arguments.steps):
-            strategy.step([(x, labels)])
+            strategy.step(rank.batches)
         strategy.gather()
         workers.Barrier()
         period[1] = watch.clock()

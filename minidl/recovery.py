@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from . import checkpoint, snapshot
+from . import checkpoint
 from .data import Batches
 from .errors import AgreedError, DivergedError, UserError
 from .parallel.failure import DeathError, end_without_the_dead, is_death, left_of, meet
 from .roles import Roles
+from .salvage import salvage
 from .settings import Settings
 from .tables import counted
 from .train import Training
@@ -155,7 +156,7 @@ def _of_those_who_are_left(training: Training, comm: Any) -> Training:
     if not not_begun:
         progress = (training.group, training.made)
         make_optimizer, per_epoch = training.make_optimizer(), training.batches.per_epoch
-        state = snapshot.salvage(comm, training.strategy, make_optimizer, progress, per_epoch)
+        state = salvage(comm, training.strategy, make_optimizer, progress, per_epoch)
         state.seconds, state.samples = seconds, int(samples)
         state.asked = {"measured": training.model.measured}
     dead = sorted({*range(before.ranks)} - {*ranks.tolist()})

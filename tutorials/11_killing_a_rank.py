@@ -541,7 +541,7 @@ for number, (name, layer) in enumerate(state.layers.items()):
 #
 # ## What to read next
 #
-# `minidl/parallel/failure.py` and `minidl/recovery.py`; `minidl/snapshot.py`, where `salvage`
-# stands beside `gather`; `minidl/checkpoint.py`. Then `tests/test_survival.py`, which kills real
+# `minidl/parallel/failure.py` and `minidl/recovery.py`; `minidl/salvage.py` beside
+# `minidl/snapshot.py`; `minidl/checkpoint.py`. Then `tests/test_survival.py`, which kills real
 # ranks, and `tests/parallel/test_virtual_deaths.py`, which kills virtual ones, also in every order
 # of messages.

@@ -23,6 +23,7 @@ from ..parallel.agreement import together
 from ..parallel.patience import PatientComm
 from ..parallel.written_out import summing_by
 from ..progress import Progress
+from ..record import Record
 from ..recovery import made_ready, persevere
 from ..run import Run, read_log
 from ..settings import Settings
@@ -184,38 +185,11 @@ def train(
     console: Console,
 ) -> None:
     """Train, as one of the ranks; the first writes the run's folder and says how it goes."""
-    comm, settings, roles, run = training.comm, training.settings, training.roles, None
-    measured = training.model.measured
-    asked = asked | settings.to_json() | ({"measured": measured} if measured else {})
-    with together(comm):
-        if comm.rank == 0:
-            state = training.state
-            if state:
-                run = Run.resumed(folder, asked, state, on_disk=not training.lost)
-                if training.lost:  # the first rank, which has counted, may be among them
-                    counted_so_far = (event.get("samples", 0) for event in read_log(folder))
-                    state.samples = max(state.samples, *counted_so_far)
-            else:
-                run = Run(folder, asked, overwrite=overwrite or bool(training.setback))
+    run = open_run(training, asked, folder, overwrite)
     if run is None:
         training.run(None, lambda event: None)
         return
-    run.log(
-        "resume" if training.state else "start",
-        iterations_made=training.done,
-        ranks=comm.size,
-        groups=[roles.group(rank) for rank in range(comm.size)],
-        parameters=sum(layer.parameters.size for layer in training.strategy.layers),
-        samples=len(training.dataset),
-        iterations=training.iterations,
-        **({"setback": training.setback} if training.setback else {}),
-        **({"lost": training.lost} if training.lost else {}),
-        momentum=settings.momentum_for(roles.groups),
-        versions={
-            "minidl": __version__, "numpy": np.__version__, "python": platform.python_version()
-        },
-        **training.place(),
-    )  # fmt: skip
+    log_start(run, training)
     if training.setback:
         console.print(training.setback, style="yellow", markup=False)
     console.print(" ".join(plan(training)))
@@ -237,6 +211,57 @@ def train(
             f"interrupted; {run.saved()}; minidl train --resume {folder} goes on from there"
         )
     assert record is not None
+    draw(run, record, trace, console)
+    share = training.saving / training.stopwatch.now()
+    console.print(
+        f"{counted(len(training.meetings), 'checkpoint')}: writing took {share:.1%} of the time"
+    )
+    console.print(
+        f"The run is in {run.folder}: settings.json, log.jsonl, checkpoint.h5, record.h5, loss.png"
+    )
+
+
+def open_run(
+    training: Training, asked: dict[str, Any], folder: Path, overwrite: bool
+) -> Run | None:
+    """Begin to write the run's folder, or go on; on the first rank only."""
+    measured, state = training.model.measured, training.state
+    asked = asked | training.settings.to_json() | ({"measured": measured} if measured else {})
+    run = None
+    with together(training.comm):
+        if training.comm.rank == 0 and state:
+            run = Run.resumed(folder, asked, state, on_disk=not training.lost)
+            if training.lost:  # the first rank, which has counted, may be among them
+                counted_so_far = (event.get("samples", 0) for event in read_log(folder))
+                state.samples = max(state.samples, *counted_so_far)
+        elif training.comm.rank == 0:
+            run = Run(folder, asked, overwrite=overwrite or bool(training.setback))
+    return run
+
+
+def log_start(run: Run, training: Training) -> None:
+    """Write down what the run is made of, and where it is."""
+    roles = training.roles
+    run.log(
+        "resume" if training.state else "start",
+        iterations_made=training.done,
+        ranks=training.comm.size,
+        groups=[roles.group(rank) for rank in range(training.comm.size)],
+        parameters=sum(layer.parameters.size for layer in training.strategy.layers),
+        samples=len(training.dataset),
+        iterations=training.iterations,
+        **({"setback": training.setback} if training.setback else {}),
+        **({"lost": training.lost} if training.lost else {}),
+        momentum=training.settings.momentum_for(roles.groups),
+        versions={
+            "minidl": __version__, "numpy": np.__version__, "python": platform.python_version()
+        },
+        **training.place(),
+    )  # fmt: skip
+
+
+def draw(run: Run, record: Record, trace: Path | None, console: Console) -> None:
+    """Draw the losses, and the timeline where one is wanted."""
     # Matplotlib takes a second to load, which only this rank spends.
     from ..runs.plot import plot_runs
 
@@ -247,10 +272,3 @@ def train(
         draw_timeline(record, trace.with_suffix(".png"))
         console.print(f"wrote {trace} (open it in ui.perfetto.dev) and {trace.with_suffix('.png')}")
     plot_runs((run.folder,), run.folder / "loss.png")
-    share = training.saving / training.stopwatch.now()
-    console.print(
-        f"{counted(len(training.meetings), 'checkpoint')}: writing took {share:.1%} of the time"
-    )
-    console.print(
-        f"The run is in {run.folder}: settings.json, log.jsonl, checkpoint.h5, record.h5, loss.png"
-    )

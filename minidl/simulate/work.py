@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..model import Model, load, shape_for
 from ..parallel.virtual import Machine
-from ..summary import build, summarize
+from ..summary import Row, build, summarize
 
 
 class Work(NamedTuple):
@@ -19,6 +20,18 @@ class Work(NamedTuple):
     sizes: list[int]  # parameters
     forward: list[int]
     backward: list[int]
+
+    @classmethod
+    def of(cls, network: str, summary: Iterable[Row]) -> Work:
+        """Take from a network's summary what has parameters."""
+        rows = [row for row in summary if row.parameters]
+        return cls(
+            network,
+            [row.name for row in rows],
+            [row.parameters for row in rows],
+            [row.forward for row in rows],
+            [row.training - row.forward for row in rows],
+        )
 
     @property
     def operations(self) -> int:
@@ -46,12 +59,4 @@ def work_of(name: str, options: dict[str, Any] | None = None) -> Work:
     """
     model = Model(load(name), options or {})
     shape = shape_for(model, None, None)
-    rows = summarize(build(model, shape, None, np.float32), shape)
-    rows = [row for row in rows if row.parameters]
-    return Work(
-        name,
-        [row.name for row in rows],
-        [row.parameters for row in rows],
-        [row.forward for row in rows],
-        [row.training - row.forward for row in rows],
-    )
+    return Work.of(name, summarize(build(model, shape, None, np.float32), shape))
