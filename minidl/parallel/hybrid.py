@@ -152,9 +152,10 @@ class Strategy:
                 root=0,
             )
         # MPI moves messages while it is being called, and here is the only place to call it.
-        for earlier, request in list(self.sums.items()):
-            if request.Test() and self.summed.Test():
-                self._sum_ready(earlier)
+        if self.summed.Test():  # else no sum can become a mean yet
+            for earlier, request in list(self.sums.items()):
+                if request.Test():
+                    self._sum_ready(earlier)
 
     def _sum_ready(self, layer: Layer) -> None:
         """Send the sum to the layer's server, from the root; the others will hear from the root."""

@@ -28,11 +28,11 @@ EVERY = 1.0  # seconds between two lines
 def main() -> None:
     """Learn until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks ends this one
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w", buffering=1)
+    requests, answers = sys.stdin.buffer, os.dup(1)
     os.dup2(2, 1)  # what libraries print is no answer
 
     def say(**what: Any) -> None:
-        answers.write(json.dumps(what) + "\n")
+        os.write(answers, json.dumps(what).encode() + b"\n")
 
     asked = requests.readline()
     try:
@@ -40,6 +40,8 @@ def main() -> None:
             learn_all(json.loads(asked), requests, say)
     except UserError as error:
         say(mistake=str(error))
+    except BrokenPipeError:  # the process that asks was killed: nobody listens
+        sys.exit(1)
 
 
 def learn_all(asked: dict[str, Any], requests: Any, say: Callable[..., None]) -> None:

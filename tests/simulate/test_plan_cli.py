@@ -17,7 +17,7 @@ HOW = (
     "--width", 2, "--batch-sizes", 16, "--learning-rates", 0.003,
 )  # fmt: skip
 SHORT = (*HOW, "--data", "events.h5", "--validation", "events.h5", "--epochs", 2)
-LONG = (*HOW, "--data", "many.h5", "--epochs", 300, "--out", "stopped")
+LONG = (*HOW, "--data", "many.h5", "--epochs", 300)
 
 
 @pytest.fixture(scope="module")
@@ -69,30 +69,35 @@ def test_what_is_done_is_not_done_again(place):
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes where Linux has them")
-def test_interrupted_it_ends_its_processes_and_goes_on_later(place):
+@pytest.mark.parametrize(
+    ("how", "status", "expected"),
+    [(signal.SIGINT, 130, "minidl: interrupted\n"), (signal.SIGKILL, -signal.SIGKILL, "")],
+)
+def test_ended_from_outside_it_leaves_no_process_and_goes_on_later(place, how, status, expected):
     write_events(place / "many.h5", 400)
+    out = place / f"ended-by-{how}"
     with subprocess.Popen(
-        [Path(sys.executable).with_name("minidl"), *map(str, LONG)],
+        [Path(sys.executable).with_name("minidl"), *map(str, LONG), "--out", out],
         cwd=place,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         deadline = time.monotonic() + 120
-        while not (place / "stopped").exists() and time.monotonic() < deadline:
+        while not out.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         while not (children := processes_of(process.pid)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert children
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert said == "minidl: interrupted\n"
+        process.send_signal(how)
+        _, said = process.communicate(timeout=60)  # of its processes, too
+    assert process.returncode == status
+    assert said == expected
     while any(map(is_alive, children)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(is_alive, children))
-    assert (place / "stopped" / "asked.json").exists()
-    assert not list(place.glob("stopped/curves/*.part"))
+    assert (out / "asked.json").exists()
+    assert not list(out.glob("curves/*.part"))
 
 
 def processes_of(parent):
@@ -108,6 +113,12 @@ def is_alive(process):
 
 
 MISTAKES = {
+    "nodes": ("--data events.h5 --nodes 0", "--nodes must be from 1"),
+    "rate": ("--data events.h5 --nodes 8 --learning-rates 0", "--learning-rate must be a positive"),
+    "seed": ("--data events.h5 --nodes 8 --seeds -1", "--seed must not be negative"),
+    "epochs": ("--data events.h5 --nodes 8 --epochs 0", "--epochs must be at least 1"),
+    "machine": ("--data events.h5 --nodes 8 --machine none", "no such machine, and no such file"),
+    "option": ("--data events.h5 --nodes 8 --preset paper", "has no option --preset"),
     "no data": ("--data none.h5 --nodes 8", "none.h5: no such file"),
     "no validation": ("--data events.h5 --nodes 8 --validation none.h5", "none.h5: no such file"),
     "more nodes than samples": ("--data events.h5 --nodes 64", "40 samples are fewer than 64"),
