@@ -28,7 +28,7 @@ from ..job import STRATEGIES
 from ..layers import Layer
 from ..model import Model
 from ..objective import Batch, Objective
-from ..parallel.virtual import Machine, Stragglers, VirtualCluster
+from ..parallel.virtual import Machine, Stragglers, VirtualCluster, cohorts_of
 from ..parallel.virtual.ghost import (
     GhostLayer,
     GhostNetwork,
@@ -150,7 +150,7 @@ class Learning:
 
     def run(self, tell: Callable[[float, float], None] = lambda share, loss: None) -> Learnt:
         """Learn; ``tell(share, loss)`` is told how much of it is done, after each of group 0's."""
-        cluster = VirtualCluster(self.roles.ranks, self.machine)
+        cluster = VirtualCluster(self.roles.ranks, self.machine, cohorts=cohorts_of(self.roles))
         # What overflows is seen in the losses.
         with np.errstate(over="ignore", invalid="ignore"):
             done = cluster.run(partial(self.be_a_rank, tell))
@@ -173,7 +173,7 @@ class Learning:
     def be_a_rank(self, tell: Callable[[float, float], None], comm: Any) -> Any:
         """Play a rank's part; a root returns its curve and its network, a server its updates."""
         group, is_root = self.roles.group(comm.rank), self.roles.is_root(comm.rank)
-        slowness = self.stragglers.of(comm.rank)
+        slowness = self.stragglers.of(comm.ranks)
         network, objective, make_optimizer = (
             self.real(comm, slowness) if is_root or group < 0 else self.ghost(comm, slowness)
         )

@@ -81,9 +81,9 @@ def run(scenario: Scenario) -> Outcome:
     alone = work.alone(machine, scenario.samples)
     of_one = scenario.samples / alone
     whole = times.ends[:, -1] - times.ends[:, 1]
-    compute = (whole - times.waits[:, 1:].sum(axis=(1, 2))).mean() / scenario.iterations
-    exposed = equal.waits[roots, 1:].mean(axis=(0, 1))
-    exposed[SERVER] = times.waits[roots, 1:, SERVER].mean()
+    compute = (whole - times.waits[..., 1:].sum(axis=(1, 2))).mean() / scenario.iterations
+    exposed = equal.waits[roots, :, 1:].mean(axis=(0, 2))
+    exposed[SERVER] = times.waits[roots, SERVER, 1:].mean()
     iteration = seconds.mean()
     return Outcome(
         iteration,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..job import STRATEGIES
-from ..parallel.virtual import Machine, Stragglers, VirtualCluster
+from ..parallel.virtual import Machine, Stragglers, VirtualCluster, cohorts_of
 from ..parallel.virtual.ghost import (
     GhostLayer,
     GhostNetwork,
@@ -60,7 +60,7 @@ class Times:
     ----------
     ends : np.ndarray, shape (workers, iterations + 1)
         When each worker's iterations ended; the first column: when it began.
-    waits : np.ndarray, shape (workers, iterations, 3)
+    waits : np.ndarray, shape (workers, 3, iterations)
         In each, for ``REDUCE``, ``SERVER`` and ``BROADCAST``.
     """
 
@@ -73,13 +73,13 @@ class Waits:
 
     Attributes
     ----------
-    seconds : list of float
+    seconds : list of float, or of arrays where ranks are played as one
         For ``REDUCE``, ``SERVER`` and ``BROADCAST``, so far.
     """
 
     def __init__(self, clock: Callable[[], float], workers: int) -> None:
         self.clock, self.workers = clock, workers
-        self.seconds = [0.0, 0.0, 0.0]
+        self.seconds = 3 * [0 * clock()]
         self.nothing = NoStopwatch()
 
     def __call__(self, activity: str, layer: int = -1, peer: int = -1) -> Waits | NoStopwatch:
@@ -94,14 +94,15 @@ class Waits:
         pass
 
     def __exit__(self, *_: object) -> None:
-        self.seconds[self.cause] += self.clock() - self.began
+        waited = self.clock() - self.began
+        self.seconds[self.cause] = self.seconds[self.cause] + waited
 
 
 def simulate(scenario: Scenario, kind: type[Waits] = Waits) -> tuple[Times, list[Waits]]:
     """Run a scenario; return when what happened, and the stopwatches of all ranks, of this kind."""
     roles, iterations = scenario.roles, scenario.iterations
     times = Times(
-        np.zeros((roles.workers, iterations + 1)), np.zeros((roles.workers, iterations, 3))
+        np.zeros((roles.workers, iterations + 1)), np.zeros((roles.workers, 3, iterations))
     )
     work, machine = scenario.work, scenario.machine
     layers = [GhostLayer(name, size) for name, size in zip(work.names, work.sizes, strict=True)]
@@ -110,7 +111,8 @@ def simulate(scenario: Scenario, kind: type[Waits] = Waits) -> tuple[Times, list
         for direction in (work.forward, work.backward)
     )
     program = partial(train, scenario, GhostNetwork(layers), forward, backward, times, kind)
-    return times, VirtualCluster(roles.ranks, machine).run(program)
+    cluster = VirtualCluster(roles.ranks, machine, cohorts=cohorts_of(roles))
+    return times, cluster.run(program)
 
 
 def train(
@@ -125,7 +127,7 @@ def train(
     """Be one of the ranks."""
     roles, machine, rank = scenario.roles, scenario.machine, comm.rank
     watch = kind(comm.clock, roles.workers)
-    slowness = Stragglers(machine.jitter, seed=scenario.seed).of(rank)
+    slowness = Stragglers(machine.jitter, seed=scenario.seed).of(comm.ranks)
     strategy: Any = STRATEGIES[scenario.strategy].Strategy(
         comm,
         roles,
@@ -139,12 +141,13 @@ def train(
     if roles.group(rank) < 0:
         strategy.serve()
     else:
-        ends, waits = [comm.clock()], [[0.0, 0.0, 0.0]]
+        ends, waits = [comm.clock()], [[*watch.seconds]]
         for _ in range(scenario.iterations):
             strategy.step(scenario.samples)
             ends.append(comm.clock())
             waits.append([*watch.seconds])
-        times.ends[rank], times.waits[rank] = ends, np.diff(waits, axis=0)
+        times.ends[comm.ranks] = np.transpose(ends)
+        times.waits[comm.ranks] = np.transpose(np.diff(waits, axis=0))
         strategy.stop()
     if roles.servers:
         strategy.finish()

@@ -1,6 +1,7 @@
 """A cluster that is not there: the very strategies on any number of ranks, in one process."""
 
 from .cluster import Option, VirtualCluster, VirtualError
+from .cohort import cohorts_of
 from .explore import explore
 from .failure import DEAD, Death
 from .machine import CORI, INSTANT, Machine, Stragglers
@@ -15,5 +16,6 @@ __all__ = [
     "Stragglers",
     "VirtualCluster",
     "VirtualError",
+    "cohorts_of",
     "explore",
 ]

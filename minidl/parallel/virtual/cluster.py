@@ -14,7 +14,8 @@ What happens next is decided in one of two ways:
   ``Test`` is the exception: unless ``vain_tests`` makes its answers choices, too, it says what is
   so by now, which may be otherwise elsewhere.
 
-Ranks can be made to die; see ``failure`` and ``survival``.
+Ranks can be made to die; see ``failure`` and ``survival``. Those that do the same can be played as
+one; see ``cohort``.
 
 What MPI leaves to its user is checked: a deadlock is told as a story, as are collective calls that
 do not match, buffers that are changed while they travel, and messages that nobody receives.
@@ -101,11 +102,14 @@ class VirtualCluster:
         a second answer "not yet" does what the first has done: that test, do something, and wait.
     deaths : mapping of int to Death, optional
         Which ranks die, and when; with a chooser, after so many calls.
+    cohorts : sequence of sequences of int
+        Ranks that do the same, each cohort played as one: the program runs once for all of them.
 
     Raises
     ------
     ValueError
-        If deaths are of other ranks, or at a time where a chooser decides.
+        If deaths are of other ranks, or at a time where a chooser decides; if a rank is in two
+        cohorts, or there are cohorts where ranks die or a chooser decides.
 
     Attributes
     ----------
@@ -120,6 +124,7 @@ class VirtualCluster:
         choose: Callable[[Sequence[Option]], int] | None = None,
         vain_tests: int = 0,
         deaths: Mapping[int, Death] | None = None,
+        cohorts: Sequence[Sequence[int]] = (),
     ) -> None:
         self.size, self.machine, self.choose = size, machine, choose
         self.vain_tests = vain_tests if choose else 0
@@ -129,6 +134,12 @@ class VirtualCluster:
                 raise ValueError(f"rank {number} shall die; expected one of 0..{size - 1}")
             if choose and death.time < math.inf:
                 raise ValueError(f"rank {number} shall die at a time, but a chooser decides")
+        alone = set(range(size)).difference(*cohorts)
+        self.players = sorted([*map(list, cohorts), *([number] for number in alone)])
+        if sorted(itertools.chain(*self.players)) != [*range(size)]:
+            raise ValueError(f"cohorts have ranks twice, or others than 0..{size - 1}")
+        if cohorts and (choose or deaths):
+            raise ValueError("ranks are played as one, but some die, or a chooser decides")
 
     def run(self, program: Callable[[Any], Any]) -> list[Any]:
         """Call ``program(comm)`` on every rank; return what each of them returned, or ``DEAD``.
@@ -138,7 +149,7 @@ class VirtualCluster:
         VirtualError
             See there. An exception of a rank ends the run and is raised as it is.
         """
-        from .comm import VirtualComm
+        from .cohort import comm_of, player
         from .group import Group
 
         results: list[Any] = [DEAD] * self.size
@@ -147,20 +158,22 @@ class VirtualCluster:
         self.groups: list[Group] = []
         self.over = False
 
-        def body(number: int) -> Callable[[], None]:
+        def body(numbers: list[int]) -> Callable[[], None]:
             def run() -> None:
-                result = program(VirtualComm(world, number))
-                self.end_if_due(self.ranks[number])
-                if self.ranks[number].died is None:
-                    results[number] = result
+                result, rank = program(comm_of(world, numbers)), self.ranks[numbers[0]]
+                self.end_if_due(rank)
+                if rank.died is None:
+                    for number in numbers:
+                        results[number] = result
 
             return run
 
         self._hub = getcurrent()
-        self.ranks = [
-            Rank(number, body(number), self.deaths.get(number, Death()))
-            for number in range(self.size)
-        ]
+        played_by: dict[int, Rank] = {}
+        for numbers in self.players:
+            rank = player(numbers, body(numbers), self.deaths.get(numbers[0], Death()))
+            played_by |= dict.fromkeys(numbers, rank)
+        self.ranks = [played_by[number] for number in range(self.size)]
         world = Group(self, range(self.size))
         for rank in self.ranks:
             self.wake(rank, 0.0)
@@ -279,7 +292,7 @@ class VirtualCluster:
         return True
 
     def _check_end(self) -> None:
-        stuck = [rank for rank in self.ranks if not rank.has_ended]
+        stuck = [rank for rank in dict.fromkeys(self.ranks) if not rank.has_ended]
         if stuck:
             raise VirtualError(story(self.ranks, stuck))
         left = [text for group in self.groups for text in group.left_over()]

@@ -198,8 +198,5 @@ class InCall(Request):
         """Find who could end the waiting."""
         if self.call.kind == "Bcast":
             return [self.group.members[self.call.root].number]
-        return [
-            member.number
-            for index, member in enumerate(self.group.members)
-            if index not in self.call.joined
-        ]
+        members = enumerate(self.group.members)
+        return sorted({one.number for index, one in members if index not in self.call.joined})

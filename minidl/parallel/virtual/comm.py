@@ -9,7 +9,7 @@ the order of ranks. What is not here raises ``AttributeError``, by its name.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mpi4py import MPI
@@ -22,6 +22,9 @@ from .requests import Receive, Send
 from .story import place
 from .survival import Survivor
 from .waiting import Anybody
+
+if TYPE_CHECKING:
+    from .group import Group
 
 
 class VirtualComm(Survivor):
@@ -186,7 +189,15 @@ class VirtualComm(Survivor):
         request.Wait()
         if color == MPI.UNDEFINED:
             return MPI.COMM_NULL
-        return VirtualComm(*request.call.made[self.rank])
+        return self.part_of(request.call.made)
+
+    def begin(self, call: Collective, send: Buffer, receive: Buffer | None) -> InCall:
+        """Take part in a call."""
+        return InCall(self, call, send, receive)
+
+    def part_of(self, made: dict[int, tuple[Group, int]]) -> VirtualComm:
+        """Find this rank's new communicator."""
+        return VirtualComm(*made[self.rank])
 
     def _check(self, rank: int) -> None:
         if not 0 <= rank < self.size:
@@ -221,7 +232,7 @@ class VirtualComm(Survivor):
                 f"collective calls do not match: rank {member.number} calls {Called(*called)} at "
                 f"{here()}, where rank {call.first} called {call.called} at {call.place}"
             )
-        request = InCall(self, call, send, receive)
+        request = self.begin(call, send, receive)
         if group.revoked is None or not fails(group, request):
             call.join(self.rank, request)
         return request

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -159,8 +160,14 @@ class Stragglers:
     slow_factor: float = 1.0
     seed: int = 1
 
-    def of(self, rank: int) -> Callable[[], float]:
-        """Return a function that says, once an iteration, how many times as long it takes."""
+    def of(self, rank: int | Sequence[int]) -> Callable[[], Any]:
+        """Return a function that says, once an iteration, how many times as long it takes.
+
+        Of several ranks, that is an array.
+        """
+        if not isinstance(rank, int):
+            each = [self.of(one) for one in rank]
+            return lambda: np.array([times() for times in each])
         generator = np.random.default_rng([self.seed, rank])
         always = self.slow_factor if generator.random() < self.slow_share else 1.0
         return lambda: always * math.exp(self.jitter * generator.standard_normal())

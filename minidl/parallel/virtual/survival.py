@@ -117,11 +117,17 @@ class Survivor:
     group : Group
     rank : int
         Its number in the group.
+
+    Attributes
+    ----------
+    ranks : int or sequence of int
+        All that are played by this one: only itself, but in a ``cohort``.
     """
 
     def __init__(self, group: Group, rank: int) -> None:
         self.group, self.rank, self.cluster = group, rank, group.cluster
         self.member: Rank = group.members[rank]
+        self.ranks: int | Sequence[int] = rank
         self.calls = self.agreements = 0
 
     @property
