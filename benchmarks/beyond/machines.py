@@ -28,6 +28,7 @@ NETWORKS = ("hep", "climate")
 SIZES = (64, 1024, 8192)
 LARGEST = ("frontier-gpu", "hep", 100_000)
 GROUPS = (1, 8, 64)  # 1 is sync
+ITERATIONS = 20
 MARKS = {1: "o-", 8: "s--", 64: "^:"}
 
 
@@ -52,14 +53,13 @@ class Point(NamedTuple):
 
 
 def look(machine: str, network: str, ranks: int, groups: int) -> Point:
-    """Simulate; of many ranks and groups few iterations tell as much."""
+    """Simulate."""
     work = work_of(network)
     servers = len(work.sizes) if groups > 1 else 0
     roles = Roles(ranks + servers, groups, servers)
     strategy = "hybrid" if groups > 1 else "sync"
-    iterations = max(2, min(20, 65536 // (ranks * groups)))
     scenario = Scenario(
-        work, read_machine(machine, network), strategy, roles, MACHINES[machine], iterations
+        work, read_machine(machine, network), strategy, roles, MACHINES[machine], ITERATIONS
     )
     return Point(machine, network, ranks, groups, run(scenario))
 

@@ -11,7 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from minidl import picture
 from minidl.files import write_whole
 
 DOTS_PER_INCH, COLOURS_KEPT = 130, 64
@@ -25,7 +24,10 @@ def arguments(text: str) -> argparse.Namespace:
     here = Path(__file__).parent
     parser.add_argument("--out", type=Path, default=here, help="folder for the picture")
     parser.add_argument("--small", action="store_true", help="a small version, in seconds")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if not asked.out.is_dir():  # said before the minutes that it takes
+        parser.error(f"--out {asked.out}: no such folder; make it, or choose another")
+    return asked
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -48,7 +50,6 @@ def figure(title: str, panels: int) -> tuple[Figure, list]:
 def save(made: Figure, folder: Path, name: str) -> None:
     """Write the picture, in few colours: the repository keeps it."""
     path, drawn, small = folder / f"{name}.png", io.BytesIO(), io.BytesIO()
-    picture.check_path(path, "--out")
     FigureCanvasAgg(made)
     made.savefig(drawn, dpi=DOTS_PER_INCH)
     Image.open(drawn).convert("RGB").quantize(COLOURS_KEPT).save(small, "PNG", optimize=True)

@@ -21,6 +21,19 @@ DATA, MODEL, RUN, ELSEWHERE, MACHINE = (
     )
 )
 
+LISTS = (tuple[int, ...], tuple[float, ...], tuple[str, ...])
+
+
+def split_lists(_: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Take 1,2,4 for 1 2 4 where several values are expected."""
+    for argument in arguments:
+        if any(kind in LISTS for kind in (argument.hint, *get_args(argument.hint))):
+            argument.tokens = [
+                token.evolve(value=value)
+                for token in argument.tokens
+                for value in token.value.strip(",").split(",")
+            ]
+
 
 def check_whole(_: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Raise ``UserError`` for 2.5 where a whole number is expected; cyclopts would round it."""
@@ -39,7 +52,7 @@ app = App(
     help_format="markdown",
     group_commands=Group("Help", sort_key=9),
     suppress_keyboard_interrupt=False,
-    config=check_whole,
+    config=(split_lists, check_whole),
     default_parameter=Parameter(negative=(), consume_multiple=True, show_choices=True),
 )
 

@@ -146,7 +146,7 @@ def print_table(
         last = way
         table.add_row(
             str(way), f"{nodes:,}", f"{samples:g}", f"{outcome.iteration:.4g}",
-            f"{100 * outcome.wait / outcome.iteration:.0f} %", f"{speedup:,.1f}",
+            f"{100 * outcome.wait / outcome.iteration:z.0f} %", f"{speedup:,.1f}",
             f"{100 * speedup / nodes:.0f} %", said(marks.get((str(way), nodes))),
         )  # fmt: skip
     console.print(f"{title}\n")

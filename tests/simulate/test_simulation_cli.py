@@ -44,6 +44,16 @@ def test_scaling_as_json():
     assert 3.5 < point["speedup"] < 4
 
 
+def test_several_values_may_stand_with_commas_or_with_spaces():
+    commas = minidl("scaling", "weak", "hep", "--nodes", "2,4", "--strategies=sync,hybrid-2")
+    spaces = minidl("scaling", "weak", "hep", "--nodes", 2, 4, "--strategies", "sync", "hybrid-2")
+    assert commas.returncode == 0, commas.stderr
+    assert commas.stdout == spaces.stdout
+    refused = minidl("scaling", "weak", "hep", "--nodes", "2,4.5")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "minidl: --nodes 4.5: expected a whole number\n"
+
+
 def test_explain_tells_roles_and_layers():
     done = minidl("explain", "hep", "--ranks", 16, "--strategy", "hybrid", "--groups", 4)
     assert done.returncode == 0, done.stderr
