@@ -213,7 +213,7 @@ def plan(
     groups: tuple[int, ...] = (1, 2, 4, 8),
     batch_sizes: tuple[int, ...] | None = None,
     momenta: tuple[float, ...] = (0.0, 0.4, 0.7),
-    learning_rates: tuple[float, ...] = (1e-3, 3e-3),
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3),
     optimizer: Literal["adam", "sgd"] = "adam",
     seeds: tuple[int, ...] = (1, 2),
     epochs: int = 2,

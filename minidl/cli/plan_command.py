@@ -21,7 +21,7 @@ from ..simulate import plan_folder
 from ..simulate.plan import Case, Plan
 from ..simulate.plan_picture import draw
 from ..simulate.plan_runs import Told, make_runs
-from ..simulate.verdict import NEVER, Choice, json_values, judge, recommendation
+from ..simulate.verdict import NEVER, Choice, at_the_edge, json_values, judge, recommendation
 from ..simulate.work import Work, work_of
 from ..tables import counted, plain_table, size_text, times
 from ..validation import Validation
@@ -65,7 +65,7 @@ def conclude(
     """Judge what was learnt; print the table and the recommendation, and draw the curves."""
     curves = {case: plan_folder.load(plan_folder.path_of(out, case)) for case in plan.cases()}
     target, choices = judge(plan, work, curves, target)
-    said = recommendation(choices, target)
+    said = f"{recommendation(choices, target)} {at_the_edge(plan, choices)}".rstrip()
     figures = {
         "asked": plan.to_json(),
         "target": target,

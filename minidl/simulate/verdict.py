@@ -213,10 +213,32 @@ def doubt(best: Choice, other: Choice) -> str:
     return " The seeds' ranges do not overlap."
 
 
+def at_the_edge(plan: Plan, choices: Iterable[Choice]) -> str:
+    """Say who might be better yet with a learning rate that was not tried; "" if nobody."""
+    edges = {plan.learning_rates[0]: "smallest", plan.learning_rates[-1]: "largest"}
+    if len(edges) == 1:
+        return "One learning rate was tried: it may suit one number of groups and not another."
+    said = [
+        f"{in_words(choice.groups)} ({edges[choice.learning_rate]}, {choice.learning_rate:g})"
+        for choice in choices
+        if choice.learning_rate in edges
+    ]
+    if not said:
+        return ""
+    return (
+        "At the edge of the learning rates tried, so that others may be better yet: "
+        f"{', '.join(dict.fromkeys(said))}."
+    )
+
+
 def described(choice: Choice) -> str:
     """What a choice is, in words."""
-    groups = "one group" if choice.groups == 1 else f"{choice.groups} groups"
     return (
-        f"{groups}, batch {choice.batch_size:,}, momentum {choice.momentum:g}, learning rate "
-        f"{choice.learning_rate:g}"
+        f"{in_words(choice.groups)}, batch {choice.batch_size:,}, momentum {choice.momentum:g}, "
+        f"learning rate {choice.learning_rate:g}"
     )
+
+
+def in_words(groups: int) -> str:
+    """So many groups."""
+    return "one group" if groups == 1 else f"{groups} groups"

@@ -18,7 +18,7 @@ from minidl.simulate import plan_folder
 from minidl.simulate.learning import Learnt
 from minidl.simulate.plan import Case, Plan
 from minidl.simulate.plan_picture import draw
-from minidl.simulate.verdict import NEVER, json_values, judge, recommendation
+from minidl.simulate.verdict import NEVER, at_the_edge, json_values, judge, recommendation
 from minidl.simulate.work import Work
 
 MACHINE = Machine("slow", flops=1e3, latency=1e-3, bandwidth=1e5, memory=1e9)
@@ -164,6 +164,28 @@ def test_one_seed_may_be_luck():
     learnt = {case: run for case, run in curves(lambda c: 20 / c.groups).items() if case.seed == 1}
     _, choices = judge(PLAN, WORK, learnt, 0.5)
     assert "With one seed, that may be luck" in recommendation(choices, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("rates", "best", "said"),
+    [
+        ((1e-3,), {1: 1e-3, 2: 1e-3, 4: 1e-3}, "One learning rate was tried.*"),
+        ((1e-4, 1e-3, 1e-2), {1: 1e-3, 2: 1e-3, 4: 1e-3}, ""),
+        (
+            (1e-4, 1e-3, 1e-2),
+            {1: 1e-2, 2: 1e-3, 4: 1e-4},
+            r"At the edge .*: one group \(largest, 0.01\), 4 groups \(smallest, 0.0001\)\.",
+        ),
+    ],
+)
+def test_a_learning_rate_at_the_edge_of_those_tried_is_told(rates, best, said):
+    plan = replace(PLAN, learning_rates=rates)
+    learnt = {
+        case: falling(case.groups, 10 if case.learning_rate == best[case.groups] else 20)
+        for case in plan.cases()
+    }
+    _, choices = judge(plan, WORK, learnt, 0.5)
+    assert re.fullmatch(said, at_the_edge(plan, choices))
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
