@@ -13,13 +13,18 @@ from typing import Any, Literal
 
 from mpi4py import MPI
 
+LOOKS = 50  # before the first nap, which takes longer than all of them
 # Seconds. The first naps are short beside a layer's backward. Who looks in vain naps longer and
 # longer: every look interrupts who computes there.
 SHORTEST, LONGEST = 50e-6, 1e-3
 
 
 def until(done: Callable[[], bool]) -> None:
-    """Sleep between looks until it is done."""
+    """Look until it is done: often, then rarely, and leave the core to others in between."""
+    for _ in range(LOOKS):
+        if done():
+            return
+        os.sched_yield()
     nap = SHORTEST
     while not done():
         time.sleep(nap)
