@@ -26,7 +26,6 @@ KINDS = {
     "fitted to; that it comes out says nothing",
     "predicted": "by simulation",
     "measured": "by a command of its own, which is named here and not run",
-    "open": "no number yet",
 }
 
 OPTIONS = {"hep": {}, "climate": {"preset": "paper"}}
@@ -187,6 +186,8 @@ CLAIMS = [
           "minidl evaluate runs/hep --data test.h5", None,
           "2.9 +- 0.6 (README), on other simulated events, whose cuts keep less background"),
     Claim("hep: time to the target loss, best sync over best hybrid", 1.66, "x", "second hand",
-          "open", "minidl plan hep --data train.h5 --nodes 1024 --batch-sizes 1024", None,
-          "the command learns in virtual time; page 13 has it for fewer nodes"),
+          "measured", "minidl plan hep --data train.h5 --nodes 1024 --batch-sizes 1024 --width 16 "
+          "--epochs 12", None,
+          "in virtual time, a narrow network: 2.8, 1.03 and 0.67 with a learning rate of 0.0003, "
+          "0.001 and 0.003 for all; 0.82 with each at its best (page 13)"),
 ]  # fmt: skip

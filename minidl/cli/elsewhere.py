@@ -231,7 +231,7 @@ def plan(
 
     ```
     minidl plan hep --data train.h5 --nodes 64
-    minidl plan hep --data train.h5 --nodes 1024 --batch-sizes 1024 --width 16 --epochs 20
+    minidl plan hep --data train.h5 --nodes 1024 --batch-sizes 1024 --width 16 --epochs 12
     ```
 
     Parameters
