@@ -19,11 +19,11 @@ from mpi4py import MPI
 
 from minidl.roles import Roles
 
-from .cluster import Rank, VirtualError
 from .collectives import TO_ROOT, Collective, InCall
 from .comm import VirtualComm
 from .data import Buffer
 from .failure import Death
+from .rank import Rank, VirtualError
 
 if TYPE_CHECKING:
     from .group import Group

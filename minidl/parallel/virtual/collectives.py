@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from mpi4py import MPI
 
-from .cluster import VirtualError
 from .data import Buffer, Data, data_of, spoil
 from .failure import has_died
+from .rank import VirtualError
 from .requests import Request
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mpi4py import MPI
 
-from .cluster import VirtualError
 from .collectives import IN_PLACE, Called, Collective, InCall, ufunc_of
 from .data import Buffer, Message
 from .failure import fails, failure_of_wildcard
+from .rank import VirtualError
 from .requests import Receive, Send
 from .story import place
 from .survival import Survivor

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mpi4py import MPI
 
-from .cluster import VirtualError
 from .ghost import Ghost, GhostParcel
+from .rank import VirtualError
 
 if TYPE_CHECKING:
     from .requests import Send

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from .cluster import Option
+from .rank import Option
 
 Outcome = TypeVar("Outcome")
 Choose = Callable[[Sequence[Option]], int]

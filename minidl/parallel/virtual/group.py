@@ -6,9 +6,8 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from .cluster import VirtualCluster
-
 if TYPE_CHECKING:
+    from .cluster import VirtualCluster
     from .collectives import Collective
     from .data import Message
     from .requests import Receive

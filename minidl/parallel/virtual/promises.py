@@ -23,8 +23,9 @@ from minidl.parallel import async_ps, hybrid, sync
 from minidl.roles import Roles
 from minidl.stopwatch import Stopwatch
 
-from .cluster import Option, VirtualCluster
+from .cluster import VirtualCluster
 from .machine import INSTANT, Machine
+from .rank import Option
 
 MODULES: Mapping[str, ModuleType] = {"sync": sync, "async": async_ps, "hybrid": hybrid}
 OPTIMIZERS: Mapping[str, Callable[[np.ndarray], SGD]] = {

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from mpi4py import MPI
 
-from .cluster import VirtualError
 from .data import Buffer, Data, Message, spoil
 from .failure import FailureError, in_status, is_revoked
+from .rank import VirtualError
 from .waiting import Doubt, Several, under_way
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .cluster import Rank
+    from .rank import Rank
 
 HERE = os.path.dirname(__file__)
 

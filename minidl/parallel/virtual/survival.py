@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from mpi4py import MPI
 
-from .cluster import Rank, VirtualError
 from .failure import has_died, revoke
+from .rank import Rank, VirtualError
 from .requests import Request
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpi4py import MPI
 
-from .cluster import Option, Rank, VirtualCluster
 from .failure import FailureError, failure_of_wildcard
+from .rank import Option, Rank
 
 if TYPE_CHECKING:
+    from .cluster import VirtualCluster
     from .comm import VirtualComm
     from .data import Message
     from .requests import Request
