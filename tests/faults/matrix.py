@@ -36,7 +36,7 @@ from report import Trial, report
 from trials import LAYOUTS, Cell, Outcome, Rehearsal, attempt, rehearse
 
 TRIALS = "trials.jsonl"
-AT_A_TIME = 2  # trials: the waiting of one is another's time to compute
+AT_A_TIME = 4  # trials: the waiting of one is another's time to compute
 PHASES = ("start", "forward", "backward", "exchange", "update", "checkpoint", "end")
 # Of every fault the phases in which it makes a difference.
 KINDS = {

@@ -13,10 +13,10 @@ from trials import ITERATIONS, Cell, Outcome
 
 HEAD = (
     "strategy", "fault", "rank", "phase", "trials", "noticed by", "message",
-    "seconds, median (worst)", "status", "the run", "updates lost, median (worst)", "resumed",
+    "seconds, median (worst)", "status", "the run", "iterations lost, median (worst)", "resumed",
     "equal",
 )  # fmt: skip
-SURVIVAL = ("pause in s, median (worst)", "iterations repeated, worst")
+SURVIVAL = ("pause in s, median (worst)",)
 
 
 @dataclass
@@ -59,7 +59,7 @@ def row(cell: Cell, outcomes: list[Outcome], ulfm: bool) -> Iterator[str]:
     resumable = [outcome.resumed for outcome in outcomes if 0 <= outcome.saved < ITERATIONS]
     compared = [outcome.equal for outcome in outcomes if outcome.equal is not None]
     yield from (cell.strategy, cell.kind, cell.role, cell.phase, str(len(outcomes)))
-    yield usual(outcome.noticed for outcome in outcomes)
+    yield usual(noticed_by(outcome) for outcome in outcomes)
     yield usual(general(outcome.said[0]) if outcome.said else "" for outcome in outcomes)
     yield spread([outcome.seconds for outcome in outcomes], ".1f")
     yield usual(str(outcome.status) for outcome in outcomes)
@@ -69,7 +69,11 @@ def row(cell: Cell, outcomes: list[Outcome], ulfm: bool) -> Iterator[str]:
     yield f"{sum(compared)} of {len(compared)}"
     if ulfm:
         yield spread([outcome.paused for outcome in outcomes if outcome.paused is not None], ".2f")
-        yield str(max(outcome.repeated for outcome in outcomes))
+
+
+def noticed_by(outcome: Outcome) -> str:
+    """Who: those that went on without the dead, or who spoke first of an end."""
+    return outcome.noticed if outcome.paused is None else "the others"
 
 
 def spread(values: list[float], form: str) -> str:

@@ -90,14 +90,13 @@ class Outcome:
     loss: float | None = None  # the last in the log
     saved: int = -1  # the newest checkpoint's iteration; -1: there is none
     damaged: list[str] = field(default_factory=list)  # checkpoints, newer than that one
-    lost: int = 0  # updates that the log tells of and the checkpoint does not have
+    lost: int = 0  # iterations that the log tells of, and that are made again if the run goes on
     resumed: int | None = None  # the status of going on
     resumed_said: str = ""
     equal: bool | None = None  # to what would have been; None: nothing to compare
     paused: float | None = (
         None  # seconds from the fault to the next iteration of a run that goes on
     )
-    repeated: int = 0  # iterations, by them
 
 
 def rehearse(strategy: str, events: Path, folder: Path) -> Rehearsal:
@@ -221,12 +220,10 @@ def look(outcome: Outcome, run: Path, struck: float) -> None:
         later = [event for event in log[setbacks[0] :] if event["event"] == "iteration"]
         outcome.paused = min((event["seconds"] for event in later), default=struck) - struck
     outcome.loss = iterations[-1]["loss"] if iterations else None
-    made = [(event["group"], event["iteration"]) for event in iterations]
-    outcome.repeated = len(made) - len(set(made))
     try:
         state, _, outcome.damaged = checkpoint.newest(run / "checkpoint.h5")
     except UserError:
-        outcome.lost = len(set(made))
+        outcome.lost = len(iterations)
         return
     outcome.damaged += [
         f"{name} is not finite"
@@ -234,8 +231,28 @@ def look(outcome: Outcome, run: Path, struck: float) -> None:
         if not np.isfinite(layer.parameters).all()
     ]
     outcome.saved = state.iterations[0]
-    behind = dict(enumerate(state.iterations))
-    outcome.lost = sum(iteration > behind.get(group, 0) for group, iteration in set(made))
+    outcome.lost = lost_by_the_living(log, setbacks[0]) if setbacks else not_in(state, iterations)
+
+
+def not_in(state: checkpoint.State, iterations: list[dict[str, Any]]) -> int:
+    """Count the iterations that a log tells of and a checkpoint does not have."""
+    return sum(event["iteration"] > state.iterations[event["group"]] for event in iterations)
+
+
+def lost_by_the_living(log: list[dict[str, Any]], setback: int) -> int:
+    """Count the iterations that those who go on after a setback had made, and make again.
+
+    With fewer ranks there are more iterations, and groups are numbered anew.
+    """
+    before, after = log[0], log[setback]
+    made = {e["group"]: e["iteration"] for e in log[:setback] if e["event"] == "iteration"}
+    if not made:
+        return 0
+    ranks = enumerate(before["groups"])
+    alive = {group for rank, group in ranks if group >= 0 and rank not in after["lost"]}
+    scale = before["iterations"] / after["iterations"]
+    kept = zip(sorted(alive), after["iterations_made"], strict=True)
+    return sum(max(0, round(made.get(group, 0) - done * scale)) for group, done in kept)
 
 
 def go_on(outcome: Outcome, layout: Layout, folder: Path) -> None:
