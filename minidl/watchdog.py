@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import faulthandler
+import linecache
 import math
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable
 
+from .parallel import patience
 from .stopwatch import Stopwatch
 
 LOOKS = 20  # within the time that is allowed
-# Who waits for another rank lets it speak first, and a server may have nothing to do for long.
-PATIENCE = {"wait": 3.0, "idle": math.inf}  # times the limit
+# Times the limit: who waits for another rank lets it speak first.
+FOR_OTHERS = 3.0
+MPI_CALL = re.compile(r"\.[A-Z]\w*\(")  # no other method begins with a capital
 DEFERENCE = 2.0  # seconds, in which a rank that speaks ends all others
 
 
@@ -54,7 +58,9 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._over.wait(self.limit / LOOKS):
             activity, peer, seconds = self.stopwatch.current()
-            if seconds > self.limit * PATIENCE.get(activity, 1.0):
+            limit = self.limit * (FOR_OTHERS if waits_for_others() else 1.0)
+            # A server may have nothing to do for long.
+            if seconds > (math.inf if activity == "idle" else limit):
                 if self.rank > 0:  # where several are stuck alike, the first speaks, and ends all
                     time.sleep(min(DEFERENCE, self.limit / 2))
                 whom = f" for rank {peer}" if activity == "wait" and peer >= 0 else ""
@@ -67,3 +73,10 @@ class Watchdog:
                 faulthandler.dump_traceback(file=sys.stderr)
                 self.end()
                 return
+
+
+def waits_for_others() -> bool:
+    """Whether the main thread stands in a call of MPI, or naps between two."""
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    path, line = frame.f_code.co_filename, frame.f_lineno
+    return path == patience.__file__ or bool(MPI_CALL.search(linecache.getline(path, line)))

@@ -181,19 +181,29 @@ def loss(output, target):
         sleep_for_ever()
     return hep.loss(output, target)
 
+def network(*arguments, **options):
+    if WHERE == "start" and MPI.COMM_WORLD.rank == 1:
+        sleep_for_ever()
+    return hep.network(*arguments, **options)
+
 def sleep_for_ever():
     time.sleep(1e6)
 """
 
 
-@pytest.mark.parametrize("where", ["compute", "load"])
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [("start", "nothing that is timed"), ("compute", "compute"), ("load", "load")],
+    ids=["start", "compute", "load"],
+)
 @pytest.mark.parametrize("flags", [(), ("--strategy", "async")], ids=["sync", "async"])
-def test_a_rank_that_hangs_is_named_with_its_stacks_and_all_end(tmp_path, where, flags):
+def test_a_rank_that_hangs_is_named_with_its_stacks_and_all_end(tmp_path, where, told, flags):
+    """While the others, who wait for it, are not, also where nobody says that they wait."""
     (tmp_path / "hanging.py").write_text(f"WHERE = {where!r}\n" + HANGING)
     events = write_events(tmp_path / "events.h5", 60)
     how = ("--data", events, "--width", 4, "--batch-size", 2, "--out", "run", "--watchdog", 6)
     done = minidl("train", "hanging", *how, *flags, ranks=3, cwd=tmp_path, timeout=60)
     assert done.returncode != 0
     assert done.stderr.count("minidl:") == 1
-    assert f"minidl: rank 1 has made no progress for 6 s (in '{where}'" in done.stderr
+    assert f"minidl: rank 1 has made no progress for 6 s (in '{told}'" in done.stderr
     assert "sleep_for_ever" in done.stderr

@@ -14,13 +14,19 @@ ENDINGS: dict[str, tuple[int | None, str]] = {
     "loader": (1, r"rank RANK failed; all ranks end"),
     "hang": (1, r"rank RANK has made no progress for \d+ s|progress .* 'wait' for rank RANK"),
     "sigterm": (130, r"minidl: interrupted; run/checkpoint\.h5, of iteration \d+; .* goes on"),
-    "nan": (2, r"minidl: .*not a? ?finite.* at iteration \d+ on rank \d+"),
+    # Or, if that comes first: nobody else has such a layer.
+    "nan": (
+        2,
+        r"minidl: .*not a? ?finite.* at iteration \d+ on rank \d+|"
+        r"is not the same on all ranks; others than most have: rank RANK",
+    ),
     "flip": (2, r"minidl: \S+ is not the same on all ranks"),
     "disk": (2, r"minidl: \S+: cannot write"),
 }
-# Moments of a phase after which a run may be over before it can heed a signal: as the last of its
-# checkpoints is written, as it ends, and in every other phase of the last iterations.
-LATE = {"start": 1.0, "checkpoint": 0.6, "end": 0.0}
+# Moments of a phase after which a run may be over before it can heed a signal: as all but the first
+# of its checkpoints are written, while training goes on; as it ends; in any other phase, those of
+# the last iterations.
+LATE = {"start": 1.0, "checkpoint": 0.3, "end": 0.0}
 LONGEST = 30.0  # seconds from a fault to the end of all, on a machine with other things to do
 
 
