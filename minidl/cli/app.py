@@ -38,7 +38,8 @@ def split_lists(_: App, commands: tuple[str, ...], arguments: ArgumentCollection
 def check_whole(_: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Raise ``UserError`` for 2.5 where a whole number is expected; cyclopts would round it."""
     for argument in arguments:
-        if int in (argument.hint, *get_args(argument.hint)):
+        hints = (argument.hint, *get_args(argument.hint))
+        if int in hints or tuple[int, ...] in hints:
             for token in argument.tokens:
                 if "." in token.value:
                     raise UserError(f"{argument.name} {token.value}: expected a whole number")

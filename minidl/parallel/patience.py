@@ -32,7 +32,7 @@ def until(done: Callable[[], bool]) -> None:
 
 
 class PatientRequest(MPI.Request):
-    """A request whose ``Wait`` sleeps between looks."""
+    """A request whose ``Wait`` leaves the core to others between looks."""
 
     def Wait(self, status: MPI.Status | None = None) -> Literal[True]:  # noqa: N802
         """Wait until it has completed, as MPI's own does."""

@@ -36,10 +36,11 @@ def main() -> None:
 
     asked = requests.readline()
     try:
-        if asked:  # else the process that asks has ended
-            learn_all(json.loads(asked), requests, say)
-    except UserError as error:
-        say(mistake=str(error))
+        try:
+            if asked:  # else the process that asks has ended
+                learn_all(json.loads(asked), requests, say)
+        except UserError as error:
+            say(mistake=str(error))
     except BrokenPipeError:  # the process that asks was killed: nobody listens
         sys.exit(1)
 

@@ -99,7 +99,10 @@ class Waits:
 
 
 def simulate(scenario: Scenario, kind: type[Waits] = Waits) -> tuple[Times, list[Waits]]:
-    """Run a scenario; return when what happened, and the stopwatches of all ranks, of this kind."""
+    """Run a scenario; return when what happened, and the stopwatches of all ranks, of this kind.
+
+    Ranks that are played as one share a stopwatch, which keeps arrays.
+    """
     roles, iterations = scenario.roles, scenario.iterations
     times = Times(
         np.zeros((roles.workers, iterations + 1)), np.zeros((roles.workers, 3, iterations))

@@ -218,16 +218,18 @@ def at_the_edge(plan: Plan, choices: Iterable[Choice]) -> str:
     edges = {plan.learning_rates[0]: "smallest", plan.learning_rates[-1]: "largest"}
     if len(edges) == 1:
         return "One learning rate was tried: it may suit one number of groups and not another."
-    said = [
-        f"{in_words(choice.groups)} ({edges[choice.learning_rate]}, {choice.learning_rate:g})"
-        for choice in choices
-        if choice.learning_rate in edges
-    ]
+
+    def told(choice: Choice) -> str:
+        batch = f", batch {choice.batch_size:,}" if len(plan.batch_sizes) > 1 else ""
+        rate = choice.learning_rate
+        return f"{in_words(choice.groups)}{batch} ({edges[rate]}, {rate:g})"
+
+    said = [told(choice) for choice in choices if choice.learning_rate in edges]
     if not said:
         return ""
     return (
         "At the edge of the learning rates tried, so that others may be better yet: "
-        f"{', '.join(dict.fromkeys(said))}."
+        f"{'; '.join(said)}."
     )
 
 

@@ -119,6 +119,7 @@ def test_everyone_of_a_cohort_counts_in_collective_calls():
         lambda comm: comm.Irecv(np.zeros(1), 0, 0),
         lambda comm: comm.Probe(),
         lambda comm: comm.Iprobe(),
+        lambda comm: comm.Agree(1),
     ],
 )
 def test_who_is_played_as_one_with_others_cannot_send_or_receive(call):
@@ -156,14 +157,63 @@ def test_what_cannot_be_played_as_one_is_refused(options, mistake):
         VirtualCluster(4, **options)
 
 
+def test_nobody_sends_to_one_who_is_played_as_one_with_others():
+    with pytest.raises(VirtualError, match="rank 0 sends to or receives from rank 2 of its"):
+        VirtualCluster(4, cohorts=[range(1, 4)]).run(
+            lambda comm: comm.rank or comm.Send(np.zeros(1), 2, 0)
+        )
+
+
+@pytest.mark.parametrize("kind", ["Waitany", "Waitsome", "Testany", "Testsome", "Testall"])
+def test_several_requests_of_a_cohort_are_waited_for_together_or_not_at_all(kind):
+    def program(comm, kind):
+        requests = [comm.Ibcast(np.zeros(1)) for _ in range(2)]
+        getattr(type(requests[0]), kind)(requests)
+        return comm.clock()
+
+    with pytest.raises(VirtualError, match="can wait for all of several requests"):
+        VirtualCluster(4, cohorts=[range(1, 4)]).run(lambda comm: program(comm, kind))
+    slow = Machine("slow", latency=0.5)
+    ends = VirtualCluster(4, slow, cohorts=[range(1, 4)]).run(lambda comm: program(comm, "Waitall"))
+    assert [np.max(end) for end in ends] == [1.0, 1.0, 1.0, 1.0]
+
+
+def test_who_asks_while_computing_is_answered():
+    def program(comm):
+        if comm.rank == 2:
+            comm.compute(5.0)
+        request = comm.Iallreduce(np.ones(1), np.zeros(1))
+        while not request.Test():
+            comm.compute(1.0)
+        return np.max(comm.clock())
+
+    machine = Machine("slow", latency=0.25)
+    alone = VirtualCluster(3, machine).run(program)
+    assert VirtualCluster(3, machine, cohorts=[[0, 1], []]).run(program) == alone == [6.0, 6.0, 6.0]
+
+
+def test_the_time_that_a_cohort_was_told_stays_as_it_was():
+    def program(comm):
+        told = comm.clock()
+        comm.compute(1.0)
+        with pytest.raises(ValueError, match="read-only"):
+            told -= 1.0
+        return told
+
+    assert VirtualCluster(2, cohorts=[[0, 1]]).run(program)[1].tolist() == [0.0, 0.0]
+
+
 def test_a_deadlock_with_a_cohort_is_told():
     def program(comm):
-        if comm.rank:
+        if comm.rank in (1, 2, 3):
             comm.Barrier()
-        else:
-            comm.Recv(np.zeros(1), 1, 0)
+        elif comm.rank == 0:
+            comm.Recv(np.zeros(1), 4, 0)
 
-    with pytest.raises(
-        VirtualError, match=r"deadlock: 2 of 4 ranks(?s:.*)rank 1 waits for Barrier"
-    ):
-        VirtualCluster(4, cohorts=[range(1, 4)]).run(program)
+    told = r"deadlock: 4 of 5 ranks(?s:.*)rank 1, with 2 that are played as one with it, waits for"
+    with pytest.raises(VirtualError, match=told):
+        VirtualCluster(5, cohorts=[range(1, 4)]).run(program)
+    with pytest.raises(VirtualError, match="never by rank 1, 2, 3"):
+        VirtualCluster(4, cohorts=[range(1, 4)]).run(
+            lambda comm: comm.rank or comm.Iallreduce(np.ones(1), np.zeros(1))
+        )

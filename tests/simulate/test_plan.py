@@ -174,7 +174,7 @@ def test_one_seed_may_be_luck():
         (
             (1e-4, 1e-3, 1e-2),
             {1: 1e-2, 2: 1e-3, 4: 1e-4},
-            r"At the edge .*: one group \(largest, 0.01\), 4 groups \(smallest, 0.0001\)\.",
+            r"At the edge .*: one group \(largest, 0.01\); 4 groups \(smallest, 0.0001\)\.",
         ),
     ],
 )

@@ -63,7 +63,8 @@ class VirtualCluster:
     deaths : mapping of int to Death, optional
         Which ranks die, and when; with a chooser, after so many calls.
     cohorts : sequence of sequences of int
-        Ranks that do the same, each cohort played as one: the program runs once for all of them.
+        Ranks that do the same, each cohort played as one: the program runs once for all of them,
+        and what it returns counts for each.
 
     Raises
     ------
@@ -73,8 +74,10 @@ class VirtualCluster:
 
     Attributes
     ----------
+    casts : list of lists of int
+        Every cohort, and every other rank by itself.
     events : int
-        How often a rank was resumed.
+        How often one of them was resumed.
     """
 
     def __init__(
@@ -95,8 +98,8 @@ class VirtualCluster:
             if choose and death.time < math.inf:
                 raise ValueError(f"rank {number} shall die at a time, but a chooser decides")
         alone = set(range(size)).difference(*cohorts)
-        self.players = sorted([*map(list, cohorts), *([number] for number in alone)])
-        if sorted(itertools.chain(*self.players)) != [*range(size)]:
+        self.casts = sorted([*map(list, filter(len, cohorts)), *([number] for number in alone)])
+        if sorted(itertools.chain(*self.casts)) != [*range(size)]:
             raise ValueError(f"cohorts have ranks twice, or others than 0..{size - 1}")
         if cohorts and (choose or deaths):
             raise ValueError("ranks are played as one, but some die, or a chooser decides")
@@ -127,7 +130,7 @@ class VirtualCluster:
 
         self._hub = getcurrent()
         played_by: dict[int, Rank] = {}
-        for numbers in self.players:
+        for numbers in self.casts:
             rank = player(numbers, body(numbers), self.deaths.get(numbers[0], Death()))
             played_by |= dict.fromkeys(numbers, rank)
         self.ranks = [played_by[number] for number in range(self.size)]

@@ -5,8 +5,9 @@ but the time that they take. To run their program for each of them would give th
 thousand times. It is the idea of vector processors, and of a GPU's warps: one stream of
 instructions, many data; here, clocks.
 
-That holds for programs whose ranks take part in what all call together, and in nothing else. What a
-``Test`` says must not matter to others, too: it says yes when it is so for all of the cohort.
+That holds for programs whose ranks make the same calls with the same arguments (the key of a
+``Split``, too), only such calls as all ranks make together, and in which nothing depends on the
+answer of a ``Test``: it is yes when it is so for all of the cohort.
 """
 
 from __future__ import annotations
@@ -76,35 +77,37 @@ class CohortComm(VirtualComm):
         )
 
     Isend = Irecv = Recv = Probe = Iprobe = refuse
+    Agree = Shrink = Revoke = Is_revoked = Get_failed = Ack_failed = refuse
 
 
 class Cohort(Rank):
     """Several ranks: the clock of the last of them, and the clocks of all.
 
-    What others hear of them they hear when the last is there, so that it is the last that decides
-    what happens next.
+    To others it is as slow as its last rank: nobody hears of a call before the last has joined it.
     """
 
     def __init__(self, numbers: Sequence[int], body: Callable[[], None], death: Death) -> None:
         super().__init__(numbers[0], body, death)
+        self.numbers = numbers
         self.go_on_at(np.zeros(len(numbers)))
 
     def go_on_at(self, clocks: np.ndarray) -> None:
-        """Set the clocks."""
+        """Set the clocks, to an array that nobody changes: who was told the time may keep it."""
         self.clocks, self.clock = clocks, float(clocks.max())
+        clocks.flags.writeable = False
 
 
 class InCohort(InCall):
     """A cohort's side of a collective call."""
 
-    __slots__ = ("begins",)
+    __slots__ = ("all_began",)
     member: Cohort
 
     def __init__(
         self, comm: CohortComm, call: Collective, send: Buffer, receive: Buffer | None
     ) -> None:
         super().__init__(comm, call, send, receive)
-        self.begins = self.member.clocks
+        self.all_began = self.member.clocks
         call.joined.update(dict.fromkeys(comm.ranks, self))
         if self.data.contents is not None:
             call.contents.update(dict.fromkeys(comm.ranks, self.data.contents))
@@ -112,8 +115,8 @@ class InCohort(InCall):
     def times(self) -> np.ndarray:
         """When it completed for each; ``time`` is that of the last."""
         if self.call.sending is not None:
-            return self.begins + self.call.sending
-        return np.maximum(self.begins, self.call.ready)
+            return self.all_began + self.call.sending
+        return np.maximum(self.all_began, self.call.ready)
 
     def Wait(self, status: MPI.Status | None = None) -> bool:  # noqa: N802
         """Go on, each when it has completed."""
@@ -126,9 +129,21 @@ class InCohort(InCall):
         self.member.calls += 1
         if self.finished:
             return True
+        if self.time is None:
+            self.cluster.let_others_catch_up(self.member)
         if self.time is not None and (self.times() <= self.member.clocks).all():
             return self.Wait(status)
         return self.exhausts_patience() and self.Wait(status)
+
+    @classmethod
+    def refuse(cls, requests: Sequence[InCohort], *_: Any, **__: Any) -> Any:
+        """Raise an error: each rank of the cohort could have another answer."""
+        raise VirtualError(
+            f"ranks that are played as one, the first of them rank {requests[0].member.number}, "
+            "can wait for all of several requests, and not for any or some; nor test several"
+        )
+
+    Waitany = Waitsome = Testall = Testany = Testsome = refuse  # type: ignore[assignment]
 
 
 def player(numbers: Sequence[int], body: Callable[[], None], death: Death) -> Rank:
@@ -150,5 +165,4 @@ def cohorts_of(roles: Roles) -> list[range]:
 
     The root alone speaks with servers.
     """
-    members = [roles.members(group)[1:] for group in range(roles.groups)]
-    return [others for others in members if others]
+    return [roles.members(group)[1:] for group in range(roles.groups)]

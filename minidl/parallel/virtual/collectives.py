@@ -191,7 +191,8 @@ class InCall(Request):
 
     def told(self) -> str:
         """Say what is waited for."""
-        missing = ", ".join(map(str, self.for_whom()))
+        ranks = self.cluster.ranks
+        missing = ", ".join(str(n) for first in self.for_whom() for n in ranks[first].numbers)
         return f"{self.call.kind}, call {self.call.number} of its communicator, by rank {missing}"
 
     def for_whom(self) -> list[int]:

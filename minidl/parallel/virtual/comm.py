@@ -41,7 +41,7 @@ class VirtualComm(Survivor):
     def Isend(self, buffer: Buffer, dest: int, tag: int = 0) -> Send:  # noqa: N802
         """Begin to send."""
         self.cluster.enter(self.member)
-        self._check(dest)
+        self._check_partner(dest)
         if buffer.nbytes > self.cluster.machine.eager:
             self.cluster.let_others_catch_up(self.member)  # who sends first is received first
         send = Send(self, buffer, dest, tag)
@@ -70,7 +70,7 @@ class VirtualComm(Survivor):
         if source == MPI.ANY_SOURCE:
             raise NotImplementedError("a virtual Irecv from any source; Probe first")
         self.cluster.enter(self.member)
-        self._check(source)
+        self._check_partner(source)
         receive = Receive(self, buffer, source, tag)
         for message in self.group.messages[self.rank]:
             if message.source == source and tag in (MPI.ANY_TAG, message.tag):
@@ -202,6 +202,14 @@ class VirtualComm(Survivor):
     def _check(self, rank: int) -> None:
         if not 0 <= rank < self.size:
             raise VirtualError(f"there is no rank {rank} in a communicator of {self.size}")
+
+    def _check_partner(self, rank: int) -> None:
+        self._check(rank)
+        if len(self.group.members[rank].numbers) > 1:
+            raise VirtualError(
+                f"rank {self.member.number} sends to or receives from rank {rank} of its "
+                "communicator, which is played as one with others and can do neither"
+            )
 
     def _call(
         self,

@@ -71,8 +71,9 @@ class Group:
         for call in self.calls.values():
             joined = set(call.joined)
             if not call.hopeless() and not joined <= set(self.dead):
-                missing = set(range(len(self.members))) - joined
+                members = enumerate(self.members)
+                absent = dict.fromkeys(member for index, member in members if index not in joined)
                 yield (
                     f"{call.kind}, called by rank {call.first} at {call.place}, never by rank "
-                    + ", ".join(str(self.members[index].number) for index in sorted(missing))
+                    + ", ".join(str(number) for member in absent for number in member.numbers)
                 )

@@ -165,7 +165,7 @@ class Stragglers:
 
         Of several ranks, that is an array.
         """
-        if not isinstance(rank, int):
+        if isinstance(rank, Sequence):
             each = [self.of(one) for one in rank]
             return lambda: np.array([times() for times in each])
         generator = np.random.default_rng([self.seed, rank])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import Any
 
@@ -25,6 +25,8 @@ class Rank:
 
     Attributes
     ----------
+    numbers : sequence of int
+        Of all that it plays: only its own, but for a ``Cohort``.
     sends_until, receives_until : float
         When its last message has left, and when the last long one for it has come in.
     waits_for : object with ``told() -> str`` and ``for_whom() -> ranks``, or None
@@ -38,6 +40,7 @@ class Rank:
 
     def __init__(self, number: int, body: Callable[[], None], death: Death) -> None:
         self.number, self.clock = number, 0.0
+        self.numbers: Sequence[int] = (number,)
         self.sends_until = self.receives_until = 0.0
         self.waits_for: Any = None
         self.wakes_at: float | None = None

@@ -15,13 +15,17 @@ HERE = os.path.dirname(__file__)
 
 def story(ranks: Sequence[Rank], stuck: list[Rank]) -> str:
     """Say what each rank waits for, at which line of the program, and who waits for whom."""
-    lines = [f"deadlock: {len(stuck)} of {len(ranks)} ranks wait, and nobody can go on"]
+    waiting = sum(len(rank.numbers) for rank in stuck)
+    lines = [f"deadlock: {waiting} of {len(ranks)} ranks wait, and nobody can go on"]
     for rank in stuck:
         whom = sorted(rank.waits_for.for_whom())
         ended = [ranks[number] for number in whom if ranks[number].has_ended]
         how = "has died" if ended and ended[0].died is not None else "has ended"
         also = f" (rank {ended[0].number} {how})" if ended else ""
-        lines.append(f"  rank {rank.number} waits for {rank.waits_for.told()}{also}")
+        who = f"rank {rank.number}"
+        if len(rank.numbers) > 1:
+            who += f", with {len(rank.numbers) - 1} that are played as one with it,"
+        lines.append(f"  {who} waits for {rank.waits_for.told()}{also}")
         lines.append(f"    {place(rank.body.gr_frame)}")
     round_trip = circle(ranks, stuck)
     if round_trip:

@@ -121,7 +121,7 @@ class Survivor:
     Attributes
     ----------
     ranks : int or sequence of int
-        All that are played by this one: only itself, but in a ``cohort``.
+        The number of this rank; of a ``cohort``, the numbers of all its ranks.
     """
 
     def __init__(self, group: Group, rank: int) -> None:
