@@ -550,7 +550,7 @@ for ranks, iterations in ((100, 5), (1000, 5)) if SMALL else ((100, 20), (1000, 
         results = cluster.run(program)
         real[played] = time.perf_counter() - began
         ends[played] = [
-            np.hstack(results[cast[0]][0][-1]) for cast in cluster.casts if cast[0] < roles.workers
+            np.ravel(results[cast[0]][0][-1]) for cast in cluster.casts if cast[0] < roles.workers
         ]
     each, as_one = np.sort(np.hstack(ends["alone"])), np.sort(np.hstack(ends["as one"]))
     print(
