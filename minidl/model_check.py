@@ -74,7 +74,12 @@ def checked(module: str, name: str, function: Callable) -> Callable:
             raise UserError(
                 f"{module}.{name}: cannot be called: {error}; expected {name}{form}"
             ) from None
-        returned = function(*arguments, **keywords)
+        try:
+            returned = function(*arguments, **keywords)
+        except UserError as error:
+            if name != "loss":  # the others name the file that they refuse
+                raise
+            raise UserError(f"{module}.loss: {error}") from None
         problem = problem_of(returned, *arguments)
         if problem:
             raise UserError(f"{module}.{name}: {problem}; expected {name}{form}")

@@ -278,12 +278,8 @@ def test_a_cluster_that_does_not_exist():
     assert late == pytest.approx(late[0], rel=0.1)  # "at about the same time"
     assert stale[0] == 0 < stale[1] < 1 < stale[2] < 7
     assert "07_async: equal to the bit" in printed
-    for ranks in ("100", "1,000"):
-        events, real = re.search(
-            rf"^ *{ranks} ranks.* in ([\d.]+) real ones, ([\d,]+) events", printed, re.MULTILINE
-        ).groups()[::-1]
-        assert int(events.replace(",", "")) > 5 * int(ranks.replace(",", ""))
-        assert float(real) < 60
+    played = re.findall(r"^ *([\d,]+) ranks, .*; all ends (.*), to the bit$", printed, re.MULTILINE)
+    assert played == [("100", "the same"), ("1,000", "the same")]
 
 
 def test_every_order(monkeypatch):

@@ -12,7 +12,7 @@ import traceback
 import pytest
 from commands import run
 from events import write_events
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from launch import minidl
 
@@ -164,6 +164,13 @@ def test_the_model_is_good_before_it_is_broken(place, command):
     assert run(*command).status == 0
 
 
+@example(
+    (
+        "prepare",
+        "def prepare(*given):\n    return np.zeros((2, 8, 8, 3), np.float32), np.full(2, 9)",
+    ),
+    COMMANDS[0],
+)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(change=broken, command=st.sampled_from(COMMANDS))
 def test_nonsense_is_told_in_a_line_that_names_it_or_does_no_harm(place, change, command):
