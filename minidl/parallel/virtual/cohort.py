@@ -59,8 +59,8 @@ class CohortComm(VirtualComm):
         """Take part in a call."""
         if call.root in self.ranks and call.kind in ("Bcast", *TO_ROOT):
             raise VirtualError(
-                f"rank {self.group.members[call.root].number} is the root of {call.kind}, and is "
-                "played as one with others; roots play by themselves"
+                f"rank {call.root} of a communicator is the root of {call.kind}, and is played as "
+                "one with others; roots play by themselves"
             )
         return InCohort(self, call, send, receive)
 
@@ -86,8 +86,8 @@ class Cohort(Rank):
     To others it is as slow as its last rank: nobody hears of a call before the last has joined it.
     """
 
-    def __init__(self, numbers: Sequence[int], body: Callable[[], None], death: Death) -> None:
-        super().__init__(numbers[0], body, death)
+    def __init__(self, numbers: Sequence[int], body: Callable[[], None]) -> None:
+        super().__init__(numbers[0], body, Death())
         self.numbers = numbers
         self.go_on_at(np.zeros(len(numbers)))
 
@@ -150,7 +150,7 @@ def player(numbers: Sequence[int], body: Callable[[], None], death: Death) -> Ra
     """Make the one who plays these ranks."""
     if len(numbers) == 1:
         return Rank(numbers[0], body, death)
-    return Cohort(numbers, body, death)
+    return Cohort(numbers, body)
 
 
 def comm_of(world: Group, numbers: Sequence[int]) -> VirtualComm:
