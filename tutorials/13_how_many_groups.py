@@ -205,9 +205,9 @@ show(figure, "13_momentum")
 # | each at its best | 0.59 | 1 | 0.82 | 0.76 | 0.79 |
 #
 # Mind the targets: who guesses has a loss of ln 2 = 0.69, and a target that all reach is as high as
-# the worst of them is bad. With 0.003 for all, groups have hardly learnt anything, and that row says
-# little. With `--target 0.1`, which nobody reaches, the command chooses by the loss at the end of
-# the 12 epochs, of the worse seed:
+# the worst of them is bad. With 0.003 for all, groups have hardly learnt anything, and that row
+# says little. With `--target 0.1`, which nobody reaches, the command chooses by the loss at the end
+# of the 12 epochs, of the worse seed (`final` in `plan.json`):
 #
 # | learning rate | sync | 2 groups | 4 groups | 8 groups |
 # |---|---|---|---|---|

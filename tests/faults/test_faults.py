@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from matrix import cells
 from promises import broken
 from report import Trial, report
-from trials import LAYOUTS, Cell, Outcome, attempt, rehearse, working_in
+from trials import LAYOUTS, Cell, Outcome, attempt, lost_by_the_living, rehearse, working_in
 
 SEED = 7
 
@@ -63,6 +63,29 @@ def test_every_rank_has_faults_in_all_its_phases():
             assert phases >= {"start", "exchange", "checkpoint", "end"}
             assert ("update" in phases) == (role == "server" or strategy == "sync")
             assert ("forward" in phases) == (role != "server")
+
+
+@pytest.mark.parametrize(
+    ("groups", "made", "dead", "kept", "lost"),
+    [
+        # Half as many workers make twice as many iterations: 16 of 24 are what 8 of 12 were.
+        ([0, 1, -1], {0: 5, 1: 6}, 0, (24, [16]), 0),
+        ([0, 1, -1], {0: 5, 1: 10}, 0, (24, [16]), 2),
+        ([0, 0, 1, 1, -1], {0: 6, 1: 8}, 3, (16, [8, 8]), 2),
+        ([0, 0, 0], {0: 9}, 1, (18, [12]), 1),
+        ([0, 0, 0], {}, 1, (18, [0]), 0),
+    ],
+)
+def test_what_a_death_loses_is_what_the_living_make_again(groups, made, dead, kept, lost):
+    iterations = [
+        {"event": "iteration", "group": group, "iteration": number}
+        for group, last in made.items()
+        for number in range(1, last + 1)
+    ]
+    total, done = kept
+    setback = {"event": "resume", "lost": [dead], "iterations": total, "iterations_made": done}
+    log = [{"event": "start", "groups": groups, "iterations": 12}, *iterations, setback]
+    assert lost_by_the_living(log, len(log) - 1) == lost
 
 
 BAD = {
