@@ -24,6 +24,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import chain, groupby
 from pathlib import Path
 
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -33,10 +34,12 @@ import conftest  # noqa: F401  (what Open MPI wants to be told)
 from events import write_events
 from promises import broken
 from report import Trial, report
-from trials import LAYOUTS, Cell, Outcome, Rehearsal, attempt, rehearse
+from trials import LAYOUTS, Cell, Outcome, Rehearsal, compare, go_on_together, rehearse, suffer
 
 TRIALS = "trials.jsonl"
-AT_A_TIME = 4  # trials: the waiting of one is another's time to compute
+AT_A_TIME = 6  # batches of trials: the waiting of one is another's time to compute
+TOGETHER = 10  # trials whose runs go on by one start of the ranks
+Job = tuple[Cell, list[int]]  # a trial to be made, and its seed
 PHASES = ("start", "forward", "backward", "exchange", "update", "checkpoint", "end")
 # Of every fault the phases in which it makes a difference.
 KINDS = {
@@ -97,6 +100,12 @@ def main() -> int:
         for cell in chosen
         if (cell, arguments.seed, number) not in have
     ]
+    batches = [
+        same[place : place + TOGETHER]
+        for _, group in groupby(jobs, lambda job: job[0].strategy)
+        for same in [list(group)]
+        for place in range(0, len(same), TOGETHER)
+    ]
     events = write_events(out / "events.h5", 60)
     rehearsals = {}
     for strategy in dict.fromkeys(cell.strategy for cell, _ in jobs):
@@ -106,9 +115,8 @@ def main() -> int:
         rehearsals[strategy] = rehearse(strategy, events, folder)
         shutil.rmtree(folder)
 
-    def run(job: tuple[Cell, list[int]]) -> Trial:
-        cell, seed = job
-        return one(cell, seed, rehearsals[cell.strategy], events, out, arguments.ulfm)
+    def run(batch: list[Job]) -> list[Trial]:
+        return make(batch, rehearsals[batch[0][0].strategy], events, out, arguments.ulfm)
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with (
@@ -116,9 +124,11 @@ def main() -> int:
         Progress(*columns) as progress,
         (out / TRIALS).open("a") as lines,
     ):
-        for trial in progress.track(pool.map(run, jobs), len(jobs), description="trials"):
+        task = progress.add_task("trials", total=len(jobs))
+        for trial in chain.from_iterable(pool.map(run, batches)):
             trials.append(trial)
             print(json.dumps(asdict(trial)), file=lines, flush=True)
+            progress.advance(task)
             for line in trial.broken:
                 progress.console.print(f"{trial.cell}: {line}", markup=False, soft_wrap=True)
     (out / "report.md").write_text(report(trials, arguments.ulfm))
@@ -138,19 +148,28 @@ def made_before(out: Path) -> list[Trial]:
     ]
 
 
-def one(
-    cell: Cell, seed: list[int], rehearsal: Rehearsal, events: Path, out: Path, ulfm: bool
-) -> Trial:
-    """Make a trial and judge it."""
-    folder = out / "trials" / "-".join([*str(cell).split(), *map(str, seed)])
-    shutil.rmtree(folder, ignore_errors=True)  # of a trial that was stopped
-    folder.mkdir(parents=True)
-    seeds = [*seed, *str(cell).encode()]
-    outcome = attempt(cell, rehearsal, seeds, events, folder, ulfm)
-    trial = Trial(cell, seed, outcome, broken(cell, outcome, ulfm))
-    if not trial.broken:
-        shutil.rmtree(folder)
-    return trial
+def make(jobs: list[Job], rehearsal: Rehearsal, events: Path, out: Path, ulfm: bool) -> list[Trial]:
+    """Make trials of one strategy, and judge them."""
+    strategy = jobs[0][0].strategy
+    outcomes = {}
+    for cell, seed in jobs:
+        folder = out / "trials" / "-".join([*str(cell).split(), *map(str, seed)])
+        shutil.rmtree(folder, ignore_errors=True)  # of a trial that was stopped
+        folder.mkdir(parents=True)
+        seeds = [*seed, *str(cell).encode()]
+        outcomes[folder] = suffer(cell, rehearsal, seeds, events, folder, ulfm)
+    # Those who lived on have made another result, and have nothing left to do.
+    ended = {at: outcome for at, outcome in outcomes.items() if not (ulfm and outcome.finished)}
+    if ended:
+        go_on_together(ended, LAYOUTS[strategy])
+    trials = []
+    for (cell, seed), (folder, outcome) in zip(jobs, outcomes.items(), strict=True):
+        if folder in ended:
+            compare(outcome, rehearsal, folder, exact=strategy == "sync")
+        trials.append(Trial(cell, seed, outcome, broken(cell, outcome, ulfm)))
+        if not trials[-1].broken:
+            shutil.rmtree(folder)
+    return trials
 
 
 def cells_words() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from launch import BOX, launcher, minidl
+from launch import BOX, launcher, minidl, mpiexec
 
 from minidl import checkpoint
 from minidl.errors import UserError
 from minidl.run import read_log
 
 VICTIM = Path(__file__).with_name("victim.py")
+RESUMER = Path(__file__).with_name("resume_many.py")
 PATIENCE = 90  # seconds that a run may take, of which it should need five
 LINGERING = 5  # seconds that ranks may outlive mpiexec
 ITERATIONS = 12
@@ -112,13 +114,26 @@ def rehearse(strategy: str, events: Path, folder: Path) -> Rehearsal:
 def attempt(
     cell: Cell, rehearsal: Rehearsal, seed: list[int], events: Path, folder: Path, ulfm: bool
 ) -> Outcome:
-    """Make one trial in an empty folder, at a moment that the seed decides.
+    """Make one trial in an empty folder, by the commands that a user has.
 
     Parameters
     ----------
+    seed : list of int
+        Decides the moment.
     ulfm : bool
         Start ranks so that the others may outlive one: Open MPI only.
     """
+    outcome = suffer(cell, rehearsal, seed, events, folder, ulfm)
+    if not (ulfm and outcome.finished):
+        go_on(outcome, LAYOUTS[cell.strategy], folder)
+        compare(outcome, rehearsal, folder, exact=cell.strategy == "sync")
+    return outcome
+
+
+def suffer(
+    cell: Cell, rehearsal: Rehearsal, seed: list[int], events: Path, folder: Path, ulfm: bool
+) -> Outcome:
+    """Have the fault come upon a run; look at what is left of it. The rest is ``attempt``'s."""
     layout = LAYOUTS[cell.strategy]
     rank = layout.roles[cell.role]
     generator = np.random.default_rng(seed)
@@ -136,11 +151,6 @@ def attempt(
             Path(path).unlink(missing_ok=True)
     listen(outcome, printed)
     look(outcome, folder / "run", noted.get("seconds", 0.0))
-    if ulfm and outcome.finished:  # by fewer ranks: another result, and nothing is left to do
-        return outcome
-    go_on(outcome, layout, folder)
-    if outcome.saved >= 0 and outcome.resumed in (0, 2):
-        compare(outcome, rehearsal, folder, exact=cell.strategy == "sync")
     return outcome
 
 
@@ -256,11 +266,35 @@ def lost_by_the_living(log: list[dict[str, Any]], setback: int) -> int:
 
 
 def go_on(outcome: Outcome, layout: Layout, folder: Path) -> None:
-    """Resume the run."""
+    """Resume the run; replay it, if it has a record of its updates."""
     words = ("train", "--resume", "run", "--watchdog", 600)
     done = minidl(*words, ranks=layout.ranks, cwd=folder, timeout=PATIENCE)
     outcome.resumed = done.returncode
     outcome.resumed_said = " ".join(SAID.findall(done.stderr)) or done.stderr[-200:]
+    if (folder / "run" / "record.h5").exists():
+        done = minidl("replay", "run", cwd=folder, timeout=PATIENCE)
+        outcome.equal = done.returncode == 0 and "to the bit" in done.stdout
+
+
+def go_on_together(outcomes: dict[Path, Outcome], layout: Layout) -> None:
+    """As ``go_on``, of the runs in many folders by one start of the ranks."""
+    status, said = None, "hangs"
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        done = mpiexec(layout.ranks, sys.executable, RESUMER, *outcomes, timeout=PATIENCE)
+        status, said = done.returncode, done.stderr[-200:]
+    waiting = dict(outcomes)
+    for folder, outcome in outcomes.items():
+        del waiting[folder]
+        answer = folder / "resumed.json"
+        if not answer.exists():  # this one has taken the ranks with it
+            outcome.resumed, outcome.resumed_said = status, said
+            end_all_in(folder)
+            break
+        told = json.loads(answer.read_text())
+        outcome.resumed, outcome.resumed_said = told["status"], told["said"]
+        outcome.equal = told["equal"]
+    if waiting:
+        go_on_together(waiting, layout)
 
 
 def compare(outcome: Outcome, rehearsal: Rehearsal, folder: Path, exact: bool) -> None:
@@ -268,12 +302,11 @@ def compare(outcome: Outcome, rehearsal: Rehearsal, folder: Path, exact: bool) -
 
     That is the rehearsal's if it is ``exact``, else what its own record of updates leads to.
     """
-    if exact:
+    if outcome.saved == -1 or outcome.resumed not in (0, 2):
+        outcome.equal = None
+    elif exact:
         state = checkpoint.read(folder / "run" / "checkpoint.h5")
         outcome.equal = alike(state, rehearsal.state)
-    elif (folder / "run" / "record.h5").exists():
-        done = minidl("replay", "run", cwd=folder, timeout=PATIENCE)
-        outcome.equal = done.returncode == 0 and "to the bit" in done.stdout
 
 
 def alike(state: checkpoint.State, other: checkpoint.State) -> bool:
