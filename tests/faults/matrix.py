@@ -37,7 +37,7 @@ from report import Trial, report
 from trials import LAYOUTS, Cell, Outcome, Rehearsal, compare, go_on_together, rehearse, suffer
 
 TRIALS = "trials.jsonl"
-AT_A_TIME = 6  # batches of trials: the waiting of one is another's time to compute
+AT_A_TIME = 3  # batches of trials: the waiting of one is another's time to compute
 TOGETHER = 10  # trials whose runs go on by one start of the ranks
 Job = tuple[Cell, list[int]]  # a trial to be made, and its seed
 PHASES = ("start", "forward", "backward", "exchange", "update", "checkpoint", "end")

@@ -172,12 +172,30 @@ def run_victim(
         stderr=subprocess.STDOUT,
         text=True,
     )
+    if fault["kind"] == "hang":
+        step_back(process, folder)
     try:
         printed, _ = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         end_all_in(folder)
         return None, time.time(), process.communicate()[0]
     return process.returncode, time.time(), printed
+
+
+def step_back(process: subprocess.Popen[str], folder: Path) -> None:
+    """Once one hangs, let those who wait for it do so after all others who want the cores.
+
+    MPI waits at full speed. The watchdog is another thread, whose priority is as it was.
+    """
+    patience = time.monotonic() + PATIENCE
+    while not (folder / "fault.json").exists() and time.monotonic() < patience:
+        if process.poll() is not None:
+            return
+        time.sleep(0.05)
+    for number in working_in(folder):
+        with contextlib.suppress(OSError):  # it has just ended
+            if "python" in Path(f"/proc/{number}/comm").read_text():
+                os.setpriority(os.PRIO_PROCESS, number, 19)
 
 
 def end_all_in(folder: Path) -> int:
