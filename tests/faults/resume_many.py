@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 import minidl.parallel  # noqa: F401  (first, as minidl train does: it starts MPI)
-from minidl.cli import app
+from minidl.cli import app, training_command
 from minidl.errors import UserError
 from minidl.train import MPI
 
@@ -39,6 +39,7 @@ def command(*words: str) -> tuple[int, str]:
 
 def main() -> None:
     first = MPI.COMM_WORLD.rank == 0
+    training_command.draw = lambda *_: None  # pictures take longer than the run, and are not meant
     for folder in sys.argv[1:]:
         os.chdir(folder)
         status, said = command("train", "--resume", "run", "--watchdog", "600")

@@ -29,6 +29,7 @@ import numpy as np
 import minidl.parallel  # noqa: F401  (first, as minidl train does: it starts MPI)
 from minidl import checkpoint, data, job, objective, optim, record, snapshot, stopwatch, train
 from minidl.__main__ import main
+from minidl.cli import training_command
 from minidl.parallel.patience import PatientComm
 
 STRATEGIES = [module.Strategy for module in {*job.STRATEGIES.values()}]
@@ -134,6 +135,7 @@ if __name__ == "__main__":
     planned = json.loads(sys.argv[1])
     rank = train.MPI.COMM_WORLD.rank
     remember_watches()
+    training_command.draw = lambda *_: None  # pictures take longer than the run, and are not meant
     if planned["kind"] == "none":
         for each in PHASES:
             arm(each, planned)
