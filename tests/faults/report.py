@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import median
+from typing import Any
 
-from trials import ITERATIONS, Cell, Outcome
+from mpi4py import MPI
+from trials import ITERATIONS, LAYOUTS, Cell, Outcome
 
 HEAD = (
     "strategy", "fault", "rank", "phase", "trials", "noticed by", "message",
     "seconds, median (worst)", "status", "the run", "iterations lost, median (worst)", "resumed",
     "equal",
 )  # fmt: skip
+FAULTS = {
+    "kill": "SIGKILL.",
+    "raise": "an exception that nobody catches.",
+    "hang": "it waits for ever; the watchdog waits 3 s.",
+    "sigterm": "SIGTERM, as batch schedulers send it. Only the first rank listens.",
+    "loader": "an exception in the thread that reads the data.",
+    "nan": "a parameter is not a number any more.",
+    "flip": "one bit of one parameter flips.",
+    "disk": "the disk is full: files can become no longer.",
+}
+COLUMNS = (
+    "- *seconds*: from the fault to the end of the last process.",
+    "- *iterations lost*: told of by the log, and made again by who goes on. A checkpoint is "
+    "written every 4 iterations; with several groups, those of all.",
+    "- *resumed*: of the runs that had a checkpoint and were not at their end.",
+    "- *equal*: of the runs that had a checkpoint, those that ended as without the fault. sync: "
+    "with the same bits; async and hybrid: with those that their own record of updates leads to.",
+    "- *(others: 2)*: two trials were otherwise than what most have been.",
+)
 SURVIVAL = ("pause in s, median (worst)",)
 
 
@@ -32,20 +53,31 @@ class Trial:
 def report(trials: list[Trial], ulfm: bool) -> str:
     """Write the whole report, in Markdown."""
     bad = [trial for trial in trials if trial.broken]
-    head = (*HEAD, *(SURVIVAL if ulfm else ()))
+    mpi = MPI.Get_library_version().replace("\0", "").replace("Version:", "").splitlines()[0]
     lines = [
-        "# The matrix of faults",
+        f"# The matrix of faults{', outlived' if ulfm else ''}",
         "",
-        f"{len(trials)} trials, {len(bad)} of them not as promised.",
+        f"{len(trials):,} trials, {len(bad)} of them not as promised. In each, one fault comes "
+        "upon one rank at a random moment of a phase; then the run goes on by "
+        "`minidl train --resume`, and what it ends with is compared.",
         "",
-        f"| {' | '.join(head)} |",
-        f"|{'---|' * len(head)}",
+        f"Made by `make faults` with {' '.join(mpi.split()[:3])} on {os.cpu_count()} cores, which "
+        "several trials share: seconds are those of a busy machine.",
+        "",
+        *COLUMNS,
+        "",
+        "## The faults",
+        "",
+        *(f"- **{kind}**: {FAULTS[kind]}" for kind in by(trials, lambda cell: cell.kind)),
+        "",
+        "## Every fault in every strategy",
+        "",
+        *table(by(trials, lambda cell: Cell(cell.strategy, cell.kind, "all", "all")), ulfm),
+        "",
+        "## Every rank and phase",
+        "",
+        *table(by(trials, lambda cell: cell), ulfm),
     ]
-    cells = list(dict.fromkeys(trial.cell for trial in trials))
-    by_cell = sorted(trials, key=lambda trial: cells.index(trial.cell))
-    for cell, group in groupby(by_cell, lambda trial: trial.cell):
-        values = row(cell, [trial.outcome for trial in group], ulfm)
-        lines.append(f"| {' | '.join(values)} |")
     if bad:
         lines += ["", "## Not as promised", ""]
     for trial in bad:
@@ -54,12 +86,30 @@ def report(trials: list[Trial], ulfm: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def row(cell: Cell, outcomes: list[Outcome], ulfm: bool) -> Iterator[str]:
+def by(trials: list[Trial], key: Callable[[Cell], Any]) -> dict[Any, list[Trial]]:
+    """Sort trials by something that their cells have."""
+    found: dict[Any, list[Trial]] = {}
+    for trial in trials:
+        found.setdefault(key(trial.cell), []).append(trial)
+    return found
+
+
+def table(trials: dict[Cell, list[Trial]], ulfm: bool) -> Iterator[str]:
+    """Yield a row a cell."""
+    head = (*HEAD, *(SURVIVAL if ulfm else ()))
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for cell, group in trials.items():
+        yield f"| {' | '.join(row(cell, group, ulfm))} |"
+
+
+def row(cell: Cell, trials: list[Trial], ulfm: bool) -> Iterator[str]:
     """Yield what the table says of a cell."""
+    outcomes = [trial.outcome for trial in trials]
     resumable = [outcome.resumed for outcome in outcomes if 0 <= outcome.saved < ITERATIONS]
     compared = [outcome.equal for outcome in outcomes if outcome.equal is not None]
     yield from (cell.strategy, cell.kind, cell.role, cell.phase, str(len(outcomes)))
-    yield usual(noticed_by(outcome) for outcome in outcomes)
+    yield usual(noticed_by(trial) for trial in trials)
     yield usual(general(outcome.said[0]) if outcome.said else "" for outcome in outcomes)
     yield spread([outcome.seconds for outcome in outcomes], ".1f")
     yield usual(str(outcome.status) for outcome in outcomes)
@@ -71,9 +121,12 @@ def row(cell: Cell, outcomes: list[Outcome], ulfm: bool) -> Iterator[str]:
         yield spread([outcome.paused for outcome in outcomes if outcome.paused is not None], ".2f")
 
 
-def noticed_by(outcome: Outcome) -> str:
+def noticed_by(trial: Trial) -> str:
     """Who: those that went on without the dead, or who spoke first of an end."""
-    return outcome.noticed if outcome.paused is None else "the others"
+    if trial.outcome.paused is not None:
+        return "the others"
+    rank = LAYOUTS[trial.cell.strategy].roles[trial.cell.role]
+    return "itself" if trial.outcome.noticed == f"rank {rank}" else trial.outcome.noticed
 
 
 def spread(values: list[float], form: str) -> str:
@@ -90,5 +143,5 @@ def usual(words: Iterable[str]) -> str:
 
 def general(message: str) -> str:
     """A message without the numbers that differ from trial to trial, and not too long."""
-    text = re.sub(r"\d+(\.\d+)?", "N", message.removeprefix("minidl: ")).replace("|", "/")
+    text = re.sub(r"(?<!\.h)\d+(\.\d+)?", "N", message.removeprefix("minidl: ")).replace("|", "/")
     return text if len(text) <= 100 else f"{text[:97]}..."
