@@ -125,7 +125,7 @@ class Job:
         if self.state:
             self.model.measured = self.state.asked.get("measured", {})
             return
-        with self.stopwatch("idle"):  # nobody knows how long that takes
+        with self.stopwatch("measure"):
             with together(self.comm):
                 if self.comm.rank == 0:
                     self.model.measure_on(self.dataset, self.tell)

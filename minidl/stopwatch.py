@@ -10,7 +10,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-ACTIVITIES = ("compute", "send", "wait", "update", "idle", "load", "validate", "write")
+ACTIVITIES = (
+    "compute", "send", "wait", "update", "idle", "load", "validate", "write", "measure",
+)  # fmt: skip
 SPAN = np.dtype(
     [
         ("activity", "u1"),  # place in ACTIVITIES

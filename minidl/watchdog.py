@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import linecache
-import math
 import re
 import sys
 import threading
@@ -58,9 +57,11 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._over.wait(self.limit / LOOKS):
             activity, peer, seconds = self.stopwatch.current()
-            limit = self.limit * (FOR_OTHERS if waits_for_others() else 1.0)
-            # A server may have nothing to do for long.
-            if seconds > (math.inf if activity == "idle" else limit):
+            waits = waits_for_others()
+            # A server may have nothing to do for long; what measuring takes only the model knows.
+            if activity == "measure" or (activity == "idle" and waits):
+                continue
+            if seconds > self.limit * (FOR_OTHERS if waits else 1.0):
                 if self.rank > 0:  # where several are stuck alike, the first speaks, and ends all
                     time.sleep(min(DEFERENCE, self.limit / 2))
                 whom = f" for rank {peer}" if activity == "wait" and peer >= 0 else ""

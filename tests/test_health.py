@@ -207,3 +207,41 @@ def test_a_rank_that_hangs_is_named_with_its_stacks_and_all_end(tmp_path, where,
     assert done.stderr.count("minidl:") == 1
     assert f"minidl: rank 1 has made no progress for 6 s (in '{told}'" in done.stderr
     assert "sleep_for_ever" in done.stderr
+
+
+IDLE = """
+import time
+from minidl.parallel.patience import PatientComm
+from minidl_models.hep import *
+
+def measure(dataset, tell):
+    time.sleep(4)
+    return {}
+
+def probe(self, *arguments):
+    time.sleep(1e6)
+
+if HANGS:
+    PatientComm.Probe = probe
+"""
+
+
+def test_a_server_that_hangs_is_not_taken_for_one_that_has_nothing_to_do(tmp_path):
+    done = train_idle(tmp_path, hangs=True)
+    assert done.returncode != 0
+    assert done.stderr.count("minidl:") == 1
+    assert "minidl: rank 2 has made no progress for 3 s (in 'idle'" in done.stderr
+
+
+def test_who_measures_the_data_does_not_hang(tmp_path):
+    done = train_idle(tmp_path, hangs=False)
+    assert done.returncode == 0, done.stderr
+
+
+def train_idle(folder, hangs):
+    """Run ranks 0 and 1, which work, and 2, their server."""
+    (folder / "idle.py").write_text(f"HANGS = {hangs}\n" + IDLE)
+    events = write_events(folder / "events.h5", 60)
+    how = ("--data", events, "--width", 4, "--batch-size", 2, "--iterations", 4, "--watchdog", 3)
+    flags = ("--strategy", "async", "--out", "run")
+    return minidl("train", "idle", *how, *flags, ranks=3, cwd=folder, timeout=60)

@@ -36,6 +36,7 @@ COLOURS = {
     "load": "#CC79A7",
     "validate": "#F0E442",
     "write": "#E69F00",
+    "measure": "#999999",
 }
 ARROW = "#202020"
 BAR = 0.74  # of a row's height

@@ -26,6 +26,7 @@ WORKING = {
     "load": "loading data",
     "validate": "validating",
     "write": "writing",
+    "measure": "measuring the data",
     "other": "busy with what is not timed",
 }
 
