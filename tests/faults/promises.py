@@ -27,6 +27,7 @@ ENDINGS: dict[str, tuple[int | None, str]] = {
 # of its checkpoints are written, while training goes on; as it ends; in any other phase, those of
 # the last iterations.
 LATE = {"start": 1.0, "checkpoint": 0.3, "end": 0.0}
+WRITTEN = 0.9  # a checkpoint's moment at which its files and the record only get their names
 LONGEST = 30.0  # seconds from a fault to the end of all, on a machine with other things to do
 
 
@@ -53,7 +54,12 @@ def broken(cell: Cell, outcome: Outcome, ulfm: bool) -> list[str]:
 
 
 def may_finish(cell: Cell, outcome: Outcome) -> bool:
-    """Whether the run may go on as if nothing was: a signal is for rank 0 to hear, in time."""
+    """Whether the run may go on as if nothing was.
+
+    A signal is for rank 0 to hear, in time; and a disk may be full once all has been written.
+    """
+    if cell.kind == "disk":
+        return cell.phase == "checkpoint" and outcome.moment > WRITTEN
     return cell.kind == "sigterm" and (
         cell.role != "first" or outcome.moment > LATE.get(cell.phase, 1 - 2 / ITERATIONS)
     )
