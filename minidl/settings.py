@@ -79,7 +79,8 @@ class Settings:
         Of initial weights, order and augmentation.
     watchdog
         Seconds that one thing may take, a layer's gradient or a batch's reading: a rank that hangs
-        says where, and ends all. Not for virtual ranks.
+        says where, and ends all. Measuring the data, and having nothing to do as a server, may
+        take any time. Not for virtual ranks.
     on_divergence
         Where numbers stop being finite: stop; or go back to the last checkpoint and halve the
         learning rate, at most five times.

@@ -16,7 +16,7 @@ from .stopwatch import Stopwatch
 LOOKS = 20  # within the time that is allowed
 # Times the limit: who waits for another rank lets it speak first.
 FOR_OTHERS = 3.0
-MPI_CALL = re.compile(r"\.[A-Z]\w*\(")  # no other method begins with a capital
+MPI_CALL = re.compile(r"\.[A-Z]\w*\(")  # no other method here begins with a capital
 DEFERENCE = 2.0  # seconds, in which a rank that speaks ends all others
 
 
@@ -34,7 +34,8 @@ class Watchdog:
         Is switched by whatever the rank does.
     rank : int
     limit : float
-        Seconds that one thing may take; waiting for another rank, three times as long.
+        Seconds that one thing may take; waiting for another rank, three times as long. A server
+        that has nothing to do, and a model that measures its data, may take any time.
     end : function ()
         Ends all ranks.
     """
@@ -56,8 +57,8 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._over.wait(self.limit / LOOKS):
+            waits = waits_for_others()  # before the rest: what comes in between may end the waiting
             activity, peer, seconds = self.stopwatch.current()
-            waits = waits_for_others()
             # A server may have nothing to do for long; what measuring takes only the model knows.
             if activity == "measure" or (activity == "idle" and waits):
                 continue

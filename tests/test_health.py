@@ -211,8 +211,14 @@ def test_a_rank_that_hangs_is_named_with_its_stacks_and_all_end(tmp_path, where,
 
 IDLE = """
 import time
+from minidl.layers import Conv2d
 from minidl.parallel.patience import PatientComm
 from minidl_models.hep import *
+usual = Conv2d.forward
+
+def slowly(self, x):
+    time.sleep(0.9)
+    return usual(self, x)
 
 def measure(dataset, tell):
     time.sleep(4)
@@ -223,6 +229,8 @@ def probe(self, *arguments):
 
 if HANGS:
     PatientComm.Probe = probe
+else:
+    Conv2d.forward = slowly
 """
 
 
@@ -233,7 +241,7 @@ def test_a_server_that_hangs_is_not_taken_for_one_that_has_nothing_to_do(tmp_pat
     assert "minidl: rank 2 has made no progress for 3 s (in 'idle'" in done.stderr
 
 
-def test_who_measures_the_data_does_not_hang(tmp_path):
+def test_neither_who_measures_the_data_hangs_nor_a_server_that_has_nothing_to_do(tmp_path):
     done = train_idle(tmp_path, hangs=False)
     assert done.returncode == 0, done.stderr
 
@@ -242,6 +250,6 @@ def train_idle(folder, hangs):
     """Run ranks 0 and 1, which work, and 2, their server."""
     (folder / "idle.py").write_text(f"HANGS = {hangs}\n" + IDLE)
     events = write_events(folder / "events.h5", 60)
-    how = ("--data", events, "--width", 4, "--batch-size", 2, "--iterations", 4, "--watchdog", 3)
+    how = ("--data", events, "--width", 4, "--batch-size", 2, "--iterations", 2, "--watchdog", 3)
     flags = ("--strategy", "async", "--out", "run")
     return minidl("train", "idle", *how, *flags, ranks=3, cwd=folder, timeout=60)

@@ -6,7 +6,7 @@ report is ``report.md``, a row a cell; ``trials.jsonl`` has every trial. The sta
 promise was broken; the folders of such trials are kept beside the report.
 
 All of it takes hours. Where it is stopped, the same command goes on: trials that the folder has
-are not made again.
+are not made again, but judged again. Remove it when what is tried has changed.
 
 ::
 
@@ -89,9 +89,10 @@ def main() -> int:
         chosen = [cell for cell in chosen if cell.kind in SURVIVED]
     if not chosen:
         sys.exit(f"no such cells: --only {arguments.only!r}; expected words of {cells_words()}")
-    out = arguments.out.resolve()
+    usual = Path("build/faults/ulfm" if arguments.ulfm else "build/faults")
+    out = (arguments.out or usual).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    trials = made_before(out)
+    trials = made_before(out, arguments.ulfm)
     have = {(trial.cell, *trial.seed) for trial in trials}
     # Every cell's first trial, then every cell's second: wherever it is stopped, all are alike.
     jobs = [
@@ -100,12 +101,7 @@ def main() -> int:
         for cell in chosen
         if (cell, arguments.seed, number) not in have
     ]
-    batches = [
-        same[place : place + TOGETHER]
-        for _, group in groupby(jobs, lambda job: job[0].strategy)
-        for same in [list(group)]
-        for place in range(0, len(same), TOGETHER)
-    ]
+    batches = list(in_batches(jobs))
     events = write_events(out / "events.h5", 60)
     rehearsals = {}
     for strategy in dict.fromkeys(cell.strategy for cell, _ in jobs):
@@ -137,14 +133,23 @@ def main() -> int:
     return int(bad > 0)
 
 
-def made_before(out: Path) -> list[Trial]:
+def in_batches(jobs: list[Job]) -> Iterator[list[Job]]:
+    """Divide jobs into such as go on together: of one strategy, and not too many."""
+    for _, group in groupby(jobs, lambda job: job[0].strategy):
+        alike = list(group)
+        for place in range(0, len(alike), TOGETHER):
+            yield alike[place : place + TOGETHER]
+
+
+def made_before(out: Path, ulfm: bool) -> list[Trial]:
     """The trials that a folder has."""
     if not (out / TRIALS).exists():
         return []
     known = [json.loads(line) for line in (out / TRIALS).read_text().splitlines()]
     return [
-        Trial(Cell(**each["cell"]), each["seed"], Outcome(**each["outcome"]), each["broken"])
+        Trial(cell, each["seed"], outcome, broken(cell, outcome, ulfm))
         for each in known
+        for cell, outcome in [(Cell(**each["cell"]), Outcome(**each["outcome"]))]
     ]
 
 
@@ -165,7 +170,7 @@ def make(jobs: list[Job], rehearsal: Rehearsal, events: Path, out: Path, ulfm: b
     trials = []
     for (cell, seed), (folder, outcome) in zip(jobs, outcomes.items(), strict=True):
         if folder in ended:
-            compare(outcome, rehearsal, folder, exact=strategy == "sync")
+            compare(outcome, rehearsal, LAYOUTS[strategy], folder)
         trials.append(Trial(cell, seed, outcome, broken(cell, outcome, ulfm)))
         if not trials[-1].broken:
             shutil.rmtree(folder)
@@ -182,7 +187,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="cells that have all of these words")
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     parser.add_argument("--ulfm", action="store_true", help="killed ranks shall be outlived")
-    parser.add_argument("--out", type=Path, default=Path("build/faults"))
+    parser.add_argument("--out", type=Path, help="build/faults, or with --ulfm build/faults/ulfm")
     return parser.parse_args()
 
 

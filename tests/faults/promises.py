@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 
-from trials import ITERATIONS, LAYOUTS, Cell, Outcome
+from trials import EVERY, ITERATIONS, LAYOUTS, Cell, Outcome
 
 # Of every fault: the status of mpiexec, if it is decided, and what minidl says.
 ENDINGS: dict[str, tuple[int | None, str]] = {
     "kill": (None, ""),  # the dead say nothing: mpiexec does
     "raise": (1, r"rank RANK failed; all ranks end"),
     "loader": (1, r"rank RANK failed; all ranks end"),
-    "hang": (1, r"rank RANK has made no progress for \d+ s|progress .* 'wait' for rank RANK"),
+    "hang": (1, r"rank RANK has made no progress for \d+ s"),
     "sigterm": (130, r"minidl: interrupted; run/checkpoint\.h5, of iteration \d+; .* goes on"),
     # Or, if that comes first: nobody else has such a layer.
     "nan": (
@@ -23,11 +23,11 @@ ENDINGS: dict[str, tuple[int | None, str]] = {
     "flip": (2, r"minidl: \S+ is not the same on all ranks"),
     "disk": (2, r"minidl: \S+: cannot write"),
 }
-# Moments of a phase after which a run may be over before it can heed a signal: as all but the first
-# of its checkpoints are written, while training goes on; as it ends; in any other phase, those of
+# Moments of a phase after which a run may be over before it can heed a signal: as the last but one
+# of its checkpoints is written, while training goes on; as it ends; in any other phase, those of
 # the last iterations.
-LATE = {"start": 1.0, "checkpoint": 0.3, "end": 0.0}
-WRITTEN = 0.9  # a checkpoint's moment at which its files and the record only get their names
+LATE = {"start": 1.0, "checkpoint": 0.44, "end": 0.0}
+WRITTEN = 0.95  # a checkpoint's moment at which its files and the record only get their names
 LONGEST = 30.0  # seconds from a fault to the end of all, on a machine with other things to do
 
 
@@ -50,7 +50,9 @@ def broken(cell: Cell, outcome: Outcome, ulfm: bool) -> list[str]:
         return found + death_not_outlived(cell, outcome)
     if not (outcome.finished and may_finish(cell, outcome)):
         found += ends_badly(cell, outcome)
-    return found + goes_on_badly(outcome)
+    elif outcome.status != 0 or outcome.said:
+        found.append(f"finished with status {outcome.status}: {outcome.said}")
+    return found + goes_on_badly(cell, outcome)
 
 
 def may_finish(cell: Cell, outcome: Outcome) -> bool:
@@ -78,6 +80,8 @@ def ends_badly(cell: Cell, outcome: Outcome) -> list[str]:
     pattern = pattern.replace("RANK", str(LAYOUTS[cell.strategy].roles[cell.role]))
     if pattern and not re.search(pattern, " ".join(outcome.said)):
         found.append(f"said {outcome.said}, promised {pattern}")
+    if cell.kind == "sigterm" and cell.role != "first":
+        found.append("ended by a signal that only the first rank is to heed")
     if cell.kind == "sigterm" and cell.phase != "start" and outcome.lost:
         found.append(f"{outcome.lost} updates were not saved")
     return found
@@ -87,7 +91,8 @@ def death_not_outlived(cell: Cell, outcome: Outcome) -> list[str]:
     """Those who are left have said whom they lost, and gone on to the end."""
     if cell.phase == "start" and not outcome.finished:  # there was nothing yet to go on with
         promised = ["minidl: a rank died before training had begun; start again"]
-        return [] if outcome.said == promised else [f"said {outcome.said}, promised {promised}"]
+        wrong = [] if outcome.said == promised else [f"said {outcome.said}, promised {promised}"]
+        return wrong + goes_on_badly(cell, outcome)
     if not outcome.finished:
         return [f"the run did not survive: {outcome.said}"]
     found = []
@@ -96,15 +101,20 @@ def death_not_outlived(cell: Cell, outcome: Outcome) -> list[str]:
         found.append(f"said {outcome.said}, promised {lost!r}")
     if outcome.loss is None or not math.isfinite(outcome.loss):
         found.append(f"the last loss is {outcome.loss}")
+    if outcome.saved != outcome.goal:
+        found.append(f"the last checkpoint is of iteration {outcome.saved}, not {outcome.goal}")
     return found
 
 
-def goes_on_badly(outcome: Outcome) -> list[str]:
+def goes_on_badly(cell: Cell, outcome: Outcome) -> list[str]:
     """A run goes on from its last checkpoint, and ends as it would have ended."""
     found = []
     refused = outcome.finished or outcome.saved == -1  # nothing left to do, or to go on from
     if outcome.resumed != (2 if refused else 0):
         found.append(f"--resume: status {outcome.resumed}: {outcome.resumed_said}")
-    if outcome.equal is False:
+    if outcome.saved != -1 and not outcome.equal:
         found.append("ends otherwise than without the fault")
+    # A checkpoint is whole when the next one begins to be written, at the latest.
+    if outcome.lost > 2 * EVERY * LAYOUTS[cell.strategy].groups:
+        found.append(f"{outcome.lost} iterations are lost")
     return found

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from mpi4py import MPI
-from trials import ITERATIONS, LAYOUTS, Cell, Outcome
+from trials import EVERY, ITERATIONS, LAYOUTS, WATCHDOG, Cell, Outcome
 
 HEAD = (
     "strategy", "fault", "rank", "phase", "trials", "noticed by", "message",
@@ -21,7 +22,7 @@ HEAD = (
 FAULTS = {
     "kill": "SIGKILL.",
     "raise": "an exception that nobody catches.",
-    "hang": "it waits for ever; the watchdog waits 3 s.",
+    "hang": f"it waits for ever; the watchdog waits {WATCHDOG} s.",
     "sigterm": "SIGTERM, as batch schedulers send it. Only the first rank listens.",
     "loader": "an exception in the thread that reads the data.",
     "nan": "a parameter is not a number any more.",
@@ -29,9 +30,9 @@ FAULTS = {
     "disk": "the disk is full: files can become no longer.",
 }
 COLUMNS = (
-    "- *seconds*: from the fault to the end of the last process.",
+    "- *seconds*: from the fault to the end of mpiexec.",
     "- *iterations lost*: told of by the log, and made again by who goes on. A checkpoint is "
-    "written every 4 iterations; with several groups, those of all.",
+    f"written every {EVERY} iterations; with several groups, those of all.",
     "- *resumed*: of the runs that had a checkpoint and were not at their end.",
     "- *equal*: of the runs that had a checkpoint, those that ended as without the fault. sync: "
     "with the same bits; async and hybrid: with those that their own record of updates leads to.",
@@ -53,15 +54,14 @@ class Trial:
 def report(trials: list[Trial], ulfm: bool) -> str:
     """Write the whole report, in Markdown."""
     bad = [trial for trial in trials if trial.broken]
-    mpi = MPI.Get_library_version().replace("\0", "").replace("Version:", "").splitlines()[0]
     lines = [
         f"# The matrix of faults{', outlived' if ulfm else ''}",
         "",
         f"{len(trials):,} trials, {len(bad)} of them not as promised. In each, one fault comes "
-        "upon one rank at a random moment of a phase; then the run goes on by "
+        "upon one rank at a random moment of a phase. A run that is ended by it goes on as by "
         "`minidl train --resume`, and what it ends with is compared.",
         "",
-        f"Made by `make faults` with {' '.join(mpi.split()[:3])} on {os.cpu_count()} cores, which "
+        f"Made with {mpi()} on {os.cpu_count()} cores, which "
         "several trials share: seconds are those of a busy machine.",
         "",
         *COLUMNS,
@@ -84,6 +84,16 @@ def report(trials: list[Trial], ulfm: bool) -> str:
         where = f"{trial.cell}, seed {trial.seed}, at call {trial.outcome.call} of the phase"
         lines.append(f"- {where}: {'; '.join(trial.broken)}")
     return "\n".join(lines) + "\n"
+
+
+def mpi() -> str:
+    """Name the MPI library, which is not to be started in a process that starts mpiexec."""
+    ask = (
+        "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "
+        "print(MPI.Get_library_version())"
+    )
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    return " ".join(done.stdout.replace("Version:", "").split(",")[0].split()[:3])
 
 
 def by(trials: list[Trial], key: Callable[[Cell], Any]) -> dict[Any, list[Trial]]:

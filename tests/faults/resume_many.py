@@ -2,11 +2,11 @@
 
 ::
 
-    mpiexec -n 3 python resume_many.py FOLDER ...
+    mpiexec -n 3 python resume_many.py resume FOLDER ...
 
-In each folder this does what ``minidl train --resume run`` would, and then ``minidl replay run``
-if updates were recorded; ``resumed.json`` there says what came of it. If the ranks end before that
-is written, whoever wants to know has to ask by the command.
+In each folder this does what ``minidl train --resume run`` would, and, asked to ``replay``, then
+what ``minidl replay run`` would; ``resumed.json`` there says what came of it. Where the ranks do
+not live to the end, the first run without one is the run that ended them.
 """
 
 from __future__ import annotations
@@ -38,19 +38,20 @@ def command(*words: str) -> tuple[int, str]:
 
 
 def main() -> None:
-    first = MPI.COMM_WORLD.rank == 0
     training_command.draw = lambda *_: None  # pictures take longer than the run, and are not meant
-    for folder in sys.argv[1:]:
+    what, *folders = sys.argv[1:]
+    everyone = MPI.COMM_WORLD.Dup()
+    for folder in folders:
         os.chdir(folder)
         status, said = command("train", "--resume", "run", "--watchdog", "600")
-        if not first:
-            continue
         equal = None
-        if Path("run/record.h5").exists():
+        if what == "replay" and everyone.rank == 0 and Path("run/record.h5").exists():
             again, replayed = command("replay", "run")
             equal = again == 0 and "to the bit" in replayed
-        told = {"status": status, "said": said if status else "", "equal": equal}
-        Path("resumed.json").write_text(json.dumps(told))
+        everyone.Barrier()  # who fails, fails before there is an answer
+        if everyone.rank == 0:
+            told = {"status": status, "said": said if status else "", "equal": equal}
+            Path("resumed.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

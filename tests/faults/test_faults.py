@@ -4,6 +4,7 @@ The whole matrix is ``matrix.py``'s. Here is a sample of it; what can be tried i
 simply, and signals, hangs and numbers that are none, have tests of their own elsewhere.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -22,7 +23,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 from matrix import cells
 from promises import broken
 from report import Trial, report
-from trials import LAYOUTS, Cell, Outcome, attempt, lost_by_the_living, rehearse, working_in
+from trials import (
+    LAYOUTS,
+    Cell,
+    Outcome,
+    attempt,
+    compare,
+    go_on_together,
+    lost_by_the_living,
+    rehearse,
+    suffer,
+    working_in,
+)
 
 SEED = 7
 
@@ -99,6 +111,10 @@ BAD = {
     "promised minidl": {"said": ["minidl: what?"]},
     "--resume: status 1": {"resumed": 1},
     "otherwise than": {"equal": False},
+    "otherwise than without": {"equal": None},
+    "ended 31 s after": {"seconds": 31.0},
+    "9 iterations are lost": {"lost": 9},
+    "finished with status 2": {"finished": True, "moment": 1.0, "saved": 12, "resumed": 2},
 }
 
 
@@ -114,6 +130,40 @@ def test_every_broken_promise_is_noticed(complaint):
     (found,) = broken(cell, outcome, ulfm=False)
     assert complaint in found
     assert found in report([Trial(cell, [1], outcome, [found])], ulfm=True)
+
+
+CRASHING = """
+from minidl_models.hep import *
+
+def prepare(samples, chances):
+    raise RuntimeError("no")
+"""
+
+
+def test_runs_go_on_together_but_each_is_judged_by_itself(events, rehearsals, tmp_path):
+    """Also where one of them takes the ranks with it."""
+    cell, layout = Cell("sync", "kill", "another", "update"), LAYOUTS["sync"]
+    outcomes = {}
+    for name in ("crashes", "goes on", "has finished"):
+        folder = tmp_path / name
+        folder.mkdir()
+        outcomes[folder] = suffer(cell, rehearsals["sync"], [SEED], events, folder, ulfm=False)
+    crashing, good, finished = outcomes
+    (crashing / "crashing.py").write_text(CRASHING)
+    settings = json.loads((crashing / "run" / "settings.json").read_text())
+    (crashing / "run" / "settings.json").write_text(json.dumps(settings | {"model": "crashing"}))
+    done = minidl("train", "--resume", "run", ranks=3, cwd=finished)
+    assert done.returncode == 0, done.stderr
+
+    go_on_together(outcomes, layout)
+    for folder, outcome in outcomes.items():
+        compare(outcome, rehearsals["sync"], layout, folder)
+    found = {folder: (outcome.resumed, outcome.equal) for folder, outcome in outcomes.items()}
+    assert found == {crashing: (1, None), good: (0, True), finished: (2, True)}
+    assert "finished" in outcomes[finished].resumed_said
+    complaints = broken(cell, outcomes[crashing], ulfm=False)
+    assert any("--resume: status 1" in complaint for complaint in complaints)
+    assert broken(cell, outcomes[good], ulfm=False) == []
 
 
 SHRINKING = """

@@ -23,10 +23,10 @@ from minidl.run import read_log
 
 VICTIM = Path(__file__).with_name("victim.py")
 RESUMER = Path(__file__).with_name("resume_many.py")
-PATIENCE = 90  # seconds that a run may take, of which it should need five
+PATIENCE = 90  # seconds that a run may take to the fault, and from there; it should need five
 LINGERING = 5  # seconds that ranks may outlive mpiexec
-ITERATIONS = 12
-HOW = ("--width", 4, "--batch-size", 2, "--iterations", ITERATIONS, "--checkpoint-every", 4)
+ITERATIONS, EVERY, WATCHDOG = 12, 4, 3
+HOW = ("--width", 4, "--batch-size", 2, "--iterations", ITERATIONS, "--checkpoint-every", EVERY)
 # What MPICH's mpiexec says where ranks did not end well.
 MPICH_BOX = re.compile(r"(?ms)^={70,}\n=   BAD TERMINATION.*\Z")
 SAID = re.compile(r"(?m)^(?:minidl: |rank \d+ failed).*$")
@@ -37,17 +37,19 @@ class Layout:
     """A strategy's ranks; of every role, one that has it."""
 
     ranks: int
+    groups: int
     flags: tuple[object, ...]
     roles: dict[str, int]
 
 
 LAYOUTS = {
-    "sync": Layout(3, (), {"first": 0, "another": 2}),
+    "sync": Layout(3, 1, (), {"first": 0, "another": 2}),
     "async": Layout(
-        4, ("--strategy", "async", "--servers", 2), {"first": 0, "worker": 1, "server": 2}
+        4, 2, ("--strategy", "async", "--servers", 2), {"first": 0, "worker": 1, "server": 2}
     ),
     "hybrid": Layout(
         6,
+        2,
         ("--strategy", "hybrid", "--groups", 2, "--servers", 2),
         {"first": 0, "root": 2, "member": 3, "server": 4},
     ),
@@ -83,12 +85,13 @@ class Outcome:
     moment: float = 0.0  # 1 is the phase's last call
     struck: bool = False
     status: int | None = None  # None: it never ended
-    seconds: float = 0.0  # from the fault to the end of the last process
+    seconds: float = 0.0  # from the fault to the end of mpiexec and its output
     said: list[str] = field(default_factory=list)  # minidl's own lines of distress
     noticed: str = "nobody"
     traceback: bool = False
     left: int = 0  # processes
     finished: bool = False  # the run, in spite of it
+    goal: int = ITERATIONS  # of a group; with fewer ranks there are more
     loss: float | None = None  # the last in the log
     saved: int = -1  # the newest checkpoint's iteration; -1: there is none
     damaged: list[str] = field(default_factory=list)  # checkpoints, newer than that one
@@ -96,9 +99,8 @@ class Outcome:
     resumed: int | None = None  # the status of going on
     resumed_said: str = ""
     equal: bool | None = None  # to what would have been; None: nothing to compare
-    paused: float | None = (
-        None  # seconds from the fault to the next iteration of a run that goes on
-    )
+    # Seconds from the fault to the next iteration of a run that goes on.
+    paused: float | None = None
 
 
 def rehearse(strategy: str, events: Path, folder: Path) -> Rehearsal:
@@ -114,7 +116,7 @@ def rehearse(strategy: str, events: Path, folder: Path) -> Rehearsal:
 def attempt(
     cell: Cell, rehearsal: Rehearsal, seed: list[int], events: Path, folder: Path, ulfm: bool
 ) -> Outcome:
-    """Make one trial in an empty folder, by the commands that a user has.
+    """Make one trial in an empty folder; the run goes on by the commands that a user has.
 
     Parameters
     ----------
@@ -126,7 +128,7 @@ def attempt(
     outcome = suffer(cell, rehearsal, seed, events, folder, ulfm)
     if not (ulfm and outcome.finished):
         go_on(outcome, LAYOUTS[cell.strategy], folder)
-        compare(outcome, rehearsal, folder, exact=cell.strategy == "sync")
+        compare(outcome, rehearsal, LAYOUTS[cell.strategy], folder)
     return outcome
 
 
@@ -158,7 +160,7 @@ def run_victim(
     layout: Layout, fault: dict[str, Any], events: Path, folder: Path, ulfm: bool = False
 ) -> tuple[int | None, float, str]:
     """Start the ranks; return mpiexec's status, when it ended, and what was printed."""
-    watchdog = ("--watchdog", 3) if fault["kind"] == "hang" else ()
+    watchdog = ("--watchdog", WATCHDOG) if fault["kind"] == "hang" else ()
     command = [
         launcher(), *(("--with-ft", "ulfm") if ulfm else ()), "-n", layout.ranks,
         sys.executable, VICTIM, json.dumps(fault),
@@ -172,30 +174,17 @@ def run_victim(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    if fault["kind"] == "hang":
-        step_back(process, folder)
+    patience = time.monotonic() + PATIENCE
+    while process.poll() is None and not (folder / "fault.json").exists():
+        if time.monotonic() > patience:
+            break
+        time.sleep(0.05)
     try:
         printed, _ = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         end_all_in(folder)
         return None, time.time(), process.communicate()[0]
     return process.returncode, time.time(), printed
-
-
-def step_back(process: subprocess.Popen[str], folder: Path) -> None:
-    """Once one hangs, let those who wait for it do so after all others who want the cores.
-
-    MPI waits at full speed. The watchdog is another thread, whose priority is as it was.
-    """
-    patience = time.monotonic() + PATIENCE
-    while not (folder / "fault.json").exists() and time.monotonic() < patience:
-        if process.poll() is not None:
-            return
-        time.sleep(0.05)
-    for number in working_in(folder):
-        with contextlib.suppress(OSError):  # it has just ended
-            if "python" in Path(f"/proc/{number}/comm").read_text():
-                os.setpriority(os.PRIO_PROCESS, number, 19)
 
 
 def end_all_in(folder: Path) -> int:
@@ -238,7 +227,9 @@ def look(outcome: Outcome, run: Path, struck: float) -> None:
     """What is left of a run; ``struck`` is the second at which the fault did."""
     try:
         log = read_log(run)
-    except UserError:
+    except UserError as error:
+        if (run / "log.jsonl").exists():
+            outcome.damaged.append(str(error))
         return
     outcome.finished = bool(log) and log[-1].get("reason") == "finished"
     iterations = [event for event in log if event["event"] == "iteration"]
@@ -248,9 +239,12 @@ def look(outcome: Outcome, run: Path, struck: float) -> None:
         later = [event for event in log[setbacks[0] :] if event["event"] == "iteration"]
         outcome.paused = min((event["seconds"] for event in later), default=struck) - struck
     outcome.loss = iterations[-1]["loss"] if iterations else None
+    outcome.goal = next((e["iterations"] for e in reversed(log) if "iterations" in e), ITERATIONS)
     try:
         state, _, outcome.damaged = checkpoint.newest(run / "checkpoint.h5")
-    except UserError:
+    except UserError as error:
+        if (run / "checkpoint.h5").exists():
+            outcome.damaged.append(str(error))
         outcome.lost = len(iterations)
         return
     outcome.damaged += [
@@ -284,12 +278,12 @@ def lost_by_the_living(log: list[dict[str, Any]], setback: int) -> int:
 
 
 def go_on(outcome: Outcome, layout: Layout, folder: Path) -> None:
-    """Resume the run; replay it, if it has a record of its updates."""
+    """Resume the run; replay it, if its own record of updates is what its end has to equal."""
     words = ("train", "--resume", "run", "--watchdog", 600)
     done = minidl(*words, ranks=layout.ranks, cwd=folder, timeout=PATIENCE)
     outcome.resumed = done.returncode
     outcome.resumed_said = " ".join(SAID.findall(done.stderr)) or done.stderr[-200:]
-    if (folder / "run" / "record.h5").exists():
+    if layout.groups > 1 and (folder / "run" / "record.h5").exists():
         done = minidl("replay", "run", cwd=folder, timeout=PATIENCE)
         outcome.equal = done.returncode == 0 and "to the bit" in done.stdout
 
@@ -297,16 +291,22 @@ def go_on(outcome: Outcome, layout: Layout, folder: Path) -> None:
 def go_on_together(outcomes: dict[Path, Outcome], layout: Layout) -> None:
     """As ``go_on``, of the runs in many folders by one start of the ranks."""
     status, said = None, "hangs"
+    what = "replay" if layout.groups > 1 else "resume"
     with contextlib.suppress(subprocess.TimeoutExpired):
-        done = mpiexec(layout.ranks, sys.executable, RESUMER, *outcomes, timeout=PATIENCE)
+        done = mpiexec(
+            layout.ranks,
+            *(sys.executable, RESUMER, what, *outcomes),
+            timeout=PATIENCE * len(outcomes),
+        )
         status, said = done.returncode, done.stderr[-200:]
     waiting = dict(outcomes)
     for folder, outcome in outcomes.items():
         del waiting[folder]
         answer = folder / "resumed.json"
-        if not answer.exists():  # this one has taken the ranks with it
+        if not answer.exists() or (status != 0 and not waiting):  # it took the ranks with it
             outcome.resumed, outcome.resumed_said = status, said
-            end_all_in(folder)
+            for each in outcomes:
+                end_all_in(each)
             break
         told = json.loads(answer.read_text())
         outcome.resumed, outcome.resumed_said = told["status"], told["said"]
@@ -315,16 +315,17 @@ def go_on_together(outcomes: dict[Path, Outcome], layout: Layout) -> None:
         go_on_together(waiting, layout)
 
 
-def compare(outcome: Outcome, rehearsal: Rehearsal, folder: Path, exact: bool) -> None:
-    """Compare the end of a run with what would have been without a fault.
-
-    That is the rehearsal's if it is ``exact``, else what its own record of updates leads to.
-    """
+def compare(outcome: Outcome, rehearsal: Rehearsal, layout: Layout, folder: Path) -> None:
+    """With one group, the end has to be what it would have been without a fault."""
     if outcome.saved == -1 or outcome.resumed not in (0, 2):
         outcome.equal = None
-    elif exact:
-        state = checkpoint.read(folder / "run" / "checkpoint.h5")
-        outcome.equal = alike(state, rehearsal.state)
+    elif layout.groups == 1:
+        try:
+            state = checkpoint.read(folder / "run" / "checkpoint.h5")
+        except UserError as error:
+            outcome.damaged.append(str(error))
+        else:
+            outcome.equal = alike(state, rehearsal.state)
 
 
 def alike(state: checkpoint.State, other: checkpoint.State) -> bool:
@@ -334,5 +335,6 @@ def alike(state: checkpoint.State, other: checkpoint.State) -> bool:
         twin = other.layers[name]
         pairs = [(layer.parameters, twin.parameters)]
         pairs += [(layer.optimizer[part], twin.optimizer[part]) for part in twin.optimizer]
+        same &= layer.updates == twin.updates
         same &= all(np.array_equal(ours, theirs) for ours, theirs in pairs)
     return same

@@ -30,6 +30,7 @@ import minidl.parallel  # noqa: F401  (first, as minidl train does: it starts MP
 from minidl import checkpoint, data, job, objective, optim, record, snapshot, stopwatch, train
 from minidl.__main__ import main
 from minidl.cli import training_command
+from minidl.parallel import server
 from minidl.parallel.patience import PatientComm
 
 STRATEGIES = [module.Strategy for module in {*job.STRATEGIES.values()}]
@@ -47,8 +48,8 @@ PHASES: dict[str, list[tuple[Any, str]]] = {
     "exchange": [
         *((strategy, "_gradient_ready") for strategy in STRATEGIES),
         *((strategy, "_parameters_needed") for strategy in STRATEGIES),
-        (PatientComm, "Probe"),  # a server's wait for a gradient
-        (PatientComm, "Isend"),  # its answer
+        (server, "_hear"),  # a server's wait for a gradient
+        (PatientComm, "Isend"),  # its answer; a root's gradient; a line of the log
     ],
     "update": [(optim.Optimizer, "step")],
     "checkpoint": [
