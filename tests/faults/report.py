@@ -93,7 +93,8 @@ def mpi() -> str:
         "print(MPI.Get_library_version())"
     )
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
-    return " ".join(done.stdout.replace("Version:", "").split(",")[0].split()[:3])
+    first, *_ = done.stdout.splitlines()
+    return " ".join(first.split(",")[0].replace("Version:", "").split())
 
 
 def by(trials: list[Trial], key: Callable[[Cell], Any]) -> dict[Any, list[Trial]]:
