@@ -361,6 +361,9 @@ def test_three_ways_to_convolve():
     zero = re.findall(r"gradient of up to (\S+), .* by up to (\S+) of", printed)
     assert [float(found) for found in zero[0]] == [0, 0]
     assert float(zero[2][1]) > 0.2
+    let_pass = dict(re.findall(r"(\w+) *: of these, .* lets pass .* of (\d+) %", printed))
+    assert let_pass["im2col"] == "0"
+    assert int(let_pass["winograd4"]) > 10
     rows = re.findall(r"(\w+) *: a layer differs by up to +(\S+); +(\S+) % of it", printed)
     assert [row[0] for row in rows] == 4 * ["im2col", "winograd2", "winograd4"]
     parts, shares = np.array([row[1:] for row in rows], float).T.reshape(2, 2, 2, 3)

@@ -470,19 +470,42 @@ for name in ("im2col", "winograd2", "winograd4"):
 # whatever is left. (Points 0, 1, -1 lead to sums of few numbers with weights that are powers of
 # two; such sums cancel exactly more often.)
 #
-# Such steps are no longer than others, and move weights on which the loss of this batch does not
-# depend. But they depend on the very last bits of everything, and so on the order of sums. Let the
-# same network train on the same 16 images an update, in one pass or in two of 8 each, by SGD and by
-# Adam, and compare the parameters in the end. The order of some sums is all that differs. `minidl
-# diff` calls runs equal if no layer differs by more than rounding explains, 4 sqrt(n) u t after t
-# updates of n samples (`minidl/runs/diff.py` has the source). We also ask where the difference is:
-# what share of its square is in those weights whose gradient by im2col was exactly zero in some
-# update?
+# There is a second place where a zero decides, whatever the optimiser. A ReLU's derivative is 0 at
+# 0, and 1 right above it. Let images be dark but for 3 % of their pixels. A network whose biases
+# begin at 0 makes exact zeros of dark windows, and hands them to a ReLU:
 
 # %%
 UPDATES, SAMPLES = 5 if SMALL else 20, 16
 images = np.where(generator.random((UPDATES, SAMPLES, 32, 32, 3)) < 0.03, 1, 0).astype(np.float32)
 images *= generator.exponential(size=images.shape).astype(np.float32)
+for name in ("im2col", "winograd2", "winograd4"):
+    layer = Conv2d(3, 16, 3, padding=1, generator=np.random.default_rng(1), algorithm=name)
+    y = layer.forward(images[0])
+    if name == "im2col":
+        dark = y == 0
+        print(f"{100 * dark.mean():.0f} % of the outputs are exactly zero by im2col")
+    through = 100 * (y[dark] > 0).mean()
+    print(f"{name:9}: of these, a ReLU lets pass the gradient of {through:.0f} %")
+
+# %% [markdown]
+# All these gradients are as right as others: at the corner of a ReLU anything from 0 to 1 will do.
+# But the result depends on the very last bits of everything, and so on the order of sums, which
+# differs from one BLAS to another, and from a batch of 8 to one of 16. The first update moves the
+# biases, and this is over. What Adam does, is not: its steps are no longer than others, and move
+# weights on which the loss of this batch does not depend, but they depend on those last bits in
+# every update.
+#
+# Let the same network train on the same 16 images an update, in one pass or in two of 8 each, by
+# SGD and by Adam, and compare the parameters in the end. The order of some sums is all that
+# differs. (Biases begin at random numbers here, so that no ReLU stands at its corner. Where they
+# began at 0, one update of SGD with winograd4 differed by 13 times the bound below with OpenBLAS's
+# kernels for AVX2, because of eight numbers of a ReLU, and by a hundredth of it with those for
+# AVX-512, which add in another order.) `minidl diff` calls runs equal if no layer differs by more
+# than rounding explains, 4 sqrt(n) u t after t updates of n samples (`minidl/runs/diff.py` has the
+# source). We also ask where the difference is: what share of its square is in those weights whose
+# gradient by im2col was exactly zero in some update?
+
+# %%
 labels = generator.integers(0, 2, (UPDATES, SAMPLES))
 RATES = {SGD: 0.03, Adam: 0.001}
 
@@ -491,6 +514,10 @@ def train(name, optimizer, updates, passes):
     """The parameters in the end, layer by layer, and which of them once had a gradient of zero."""
     trained = network((32, 32, 3), np.random.default_rng(1), width=16)
     algorithms.use_algorithm(trained, name)
+    biases = np.random.default_rng(2)
+    for layer in trained.layers():
+        if isinstance(layer, Conv2d):
+            layer.bias[...] = 0.01 * biases.standard_normal(layer.bias.shape)
     objective = Objective(trained, softmax_cross_entropy)
     optimizers = [optimizer(layer.parameters, RATES[optimizer]) for layer in objective.layers]
     zero = [np.zeros(layer.parameters.shape, bool) for layer in objective.layers]
