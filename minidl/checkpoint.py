@@ -220,7 +220,7 @@ def read(path: Path) -> State:
                     int(group["optimizer"].attrs["updates"]),
                     int(group["optimizer"].attrs["forgotten"]),
                 )
-                for name, group in file["layers"].items()
+                for name, group in sorted(file["layers"].items(), key=by_number)
             },
             {
                 name: numbers(path, file["statistics"], name)[:]
@@ -285,6 +285,11 @@ def fill(network: Layer, state: State, path: Path) -> None:
             )
         for name in there:
             np.copyto(wanted[name], found[name])
+
+
+def by_number(item: tuple[str, Any]) -> int:
+    """The number of a named layer; by their names alone, the 100th comes before the 11th."""
+    return int(item[0].partition(".")[0])
 
 
 def numbered(layers: list[Layer]) -> list[tuple[str, Layer]]:

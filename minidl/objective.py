@@ -7,11 +7,13 @@ the number of samples, and has the mean.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from . import soundness
 from .layers import Announce, Layer, Require
 
 Batch = tuple[np.ndarray, Any]
@@ -37,7 +39,8 @@ class Objective:
         self.layers = network.layers()
         self.terms: tuple[str, ...] = ()  # of the loss, if it is a sum
         self.asked_to_stop = False  # whether this rank was
-        self.sound = True  # whether this rank's own loss was finite
+        self.own = 0.0  # the mean loss of this rank's samples
+        self.origin = ""  # where in backward numbers first were not finite, of a finite loss
         self._sums: dict[Layer, np.ndarray] = {}
         self._dy: Any = None
 
@@ -68,8 +71,8 @@ class Objective:
             self.terms = tuple(terms)
             summed = len(x) * np.array([loss, 1.0, 0.0, *terms.values()])
             total = summed if self._first else total + summed
+            self.own = float(total[0] / max(total[1], 1))
         self._total, total[2] = total[1], self.asked_to_stop
-        self.sound = bool(np.isfinite(total[0]))
         return total
 
     def backward(self, announce: Announce) -> None:
@@ -82,6 +85,7 @@ class Objective:
             layer.gradient *= self._samples
             if not self._first:
                 layer.gradient += self._sums[layer]
+            self._look_at(layer)
             if self.clip is None:
                 announce(layer)
 
@@ -96,7 +100,14 @@ class Objective:
 
     def _accumulate(self, layer: Layer) -> None:
         layer.gradient *= self._samples
+        self._look_at(layer)
         if self._first:
             np.copyto(self._sums.setdefault(layer, np.empty_like(layer.gradient)), layer.gradient)
         else:
             self._sums[layer] += layer.gradient
+
+    def _look_at(self, layer: Layer) -> None:
+        """See whether here a gradient is not finite, though the loss was."""
+        looks = not self.origin and math.isfinite(self.own)
+        if looks and not np.isfinite(layer.gradient).all():
+            self.origin = soundness.origin_of_gradient(self.network, layer)

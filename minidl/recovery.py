@@ -97,15 +97,24 @@ def go_back(training: Training, folder: Path, error: DivergedError) -> Training:
         Of the run.
     error : DivergedError
         Says why.
+
+    Raises
+    ------
+    UserError
+        If there is no whole checkpoint.
+    DeathError
+        If a rank has died meanwhile.
     """
     training.comm.Barrier()  # rank 0 has written all that was begun
     state, _, _ = checkpoint.newest(folder / "checkpoint.h5")
     rate = training.settings.learning_rate / 2
     why = f"back at iteration {state.iterations[0]}, with --learning-rate {rate:g}: {error}"
     settings = replace(training.settings, learning_rate=rate)
-    return replace(
+    ready = replace(
         training, model=training.model.module, settings=settings, state=state, setback=why, lost=[]
     )
+    meet(training.comm)  # all are ready, or none is
+    return ready
 
 
 def go_on_without_the_dead(training: Training, error: Exception) -> Training:
@@ -122,6 +131,7 @@ def go_on_without_the_dead(training: Training, error: Exception) -> Training:
     AgreedError
         If too few are left.
     """
+    training.log.hear_the_rest()
     if not isinstance(error, DeathError):  # by which all have met already
         for comm in (training.strategy.group, training.log.comm):
             comm.Revoke()  # whoever waits for others there comes here, too
@@ -130,7 +140,9 @@ def go_on_without_the_dead(training: Training, error: Exception) -> Training:
         comm = left_of(comm, error)
         training.log.comm.Revoke()  # all that could be heard has been
         try:
-            return _of_those_who_are_left(training, comm)
+            ready = _of_those_who_are_left(training, comm)
+            meet(comm)  # all are, or none is: another may have died meanwhile
+            return ready
         except (MPI.Exception, DeathError) as another:
             if not is_death(comm, another):
                 raise

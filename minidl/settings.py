@@ -82,8 +82,8 @@ class Settings:
         says where, and ends all. Measuring the data, and having nothing to do as a server, may
         take any time. Not for virtual ranks.
     on_divergence
-        Where numbers stop being finite: stop; or go back to the last checkpoint and halve the
-        learning rate, at most five times.
+        Where numbers stop being finite, or the loss is 10,000 times what it was at first: stop; or
+        go back to the last checkpoint and halve the learning rate, at most five times.
     checkpoint_every
         Iterations between checkpoints, for which all groups wait for each other.
     options

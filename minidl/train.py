@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from . import health, record, snapshot
+from . import health, record, snapshot, soundness
 from .errors import DivergedError, UserError
 from .job import Job
 from .log import Event, Log
 from .objective import Batch
-from .parallel.failure import DeathError, is_death, meet
+from .parallel.agreement import from_one, lowest
+from .parallel.failure import is_death, meet
 from .parallel.served import UPDATE
 from .run import Run
 
@@ -31,6 +32,10 @@ class Training(Job):
         Whether all ranks have had the same network.
     made : int
         Iterations of this rank's group.
+    losses : Losses
+        What is taken for a sound loss.
+    origin : tuple of int and str, or None
+        Where on this rank a gradient stopped being finite: in which iteration, and what there.
     saving : float
         Seconds for which checkpoints have kept it from training.
     """
@@ -39,6 +44,8 @@ class Training(Job):
         super().__post_init__()
         self.stopped = self.begun = False
         self.made = 0
+        self.losses = soundness.Losses()
+        self.origin: tuple[int, str] | None = None
         self.saving = 0.0
 
     def run(self, run: Run | None, tell: Callable[[Event], None]) -> record.Record | None:
@@ -59,7 +66,7 @@ class Training(Job):
         Raises
         ------
         DivergedError
-            On every rank, if a loss or a parameter stops being a finite number.
+            On every rank, if a loss or a parameter stops being a finite number, or a loss explodes.
 
         Where rank 0 is asked to ``stop``, all ranks make a checkpoint and have ``stopped`` then.
         """
@@ -73,7 +80,7 @@ class Training(Job):
         self.made = 0 if self.group < 0 else self.done[self.group]
         self.begun = True
         watch.restart(self.state.seconds if self.state else 0.0)
-        if self.lost and health.unsound_layer(self.network):  # on all ranks, or on none
+        if self.lost and soundness.unsound_layer(self.network):  # on all ranks, or on none
             why = "the network that those had who are left is not finite any more"
             raise DivergedError(why if comm.rank == 0 else "")
         if not self.state or self.lost:  # what those who are left have is on no disk
@@ -103,7 +110,7 @@ class Training(Job):
     def _go_on(self, batches: Iterator[list[Batch]], log: Log) -> bool:
         """Play this rank's part until all meet: every so many iterations, and when they stop.
 
-        Returns whether numbers have stopped being finite, on any rank.
+        Returns whether numbers are not sound any more, on any rank.
         """
         strategy, every = self.strategy, self.settings.checkpoint_every
         if self.group < 0:
@@ -120,20 +127,19 @@ class Training(Job):
                         strategy.survive(error)
                 raise
         with self.stopwatch("wait"):
-            try:
-                meet(self.comm)
-            except DeathError:
-                log.hear_the_rest()
-                raise
+            meet(self.comm)
             if self.group >= 0 and strategy.group.rank == 0:
                 log.settle()
             if self.roles.servers:
                 strategy.finish()
         if self.comm.rank == 0 and not log.diverged:
-            layer = health.unsound_layer(self.network)
+            layer = soundness.unsound_layer(self.network)
             if layer:
-                self._tell_diverged(self.made, health.described(layer), log)
-        return self._tell_all(bool(log.diverged))
+                self._tell_diverged(self.made, soundness.described(layer), log)
+        diverged = self._tell_all(bool(log.diverged))
+        if diverged:
+            self._trace_back(log)
+        return diverged
 
     def _tell_all(self, diverged: bool) -> bool:
         """Tell all ranks how far every group is, and whether any was asked to stop or diverged."""
@@ -168,8 +174,10 @@ class Training(Job):
         if samples:  # the last batch of an epoch may leave nothing for a group
             loss = strategy.step(mine)
             self._write(log, self._iterated(iteration, samples, loss, before))
-            if not math.isfinite(loss):
-                self._find_origin(iteration, mine, log)
+            if strategy.objective.origin and not self.origin:
+                self.origin = iteration, strategy.objective.origin
+            if not self.losses.sound(loss):
+                self._find_origin(iteration, loss, mine, log)
                 if self.group == 0:  # else rank 0 hears of it
                     self._stop_all(log)
                 return False
@@ -272,19 +280,31 @@ class Training(Job):
                 log.write({"event": "staleness", "layer": name, "updates": histogram})
         return whole
 
-    def _find_origin(self, iteration: int, batches: Sequence[Batch], log: Log) -> None:
-        """Say on which rank of the group and in which layer numbers stopped being finite."""
+    def _find_origin(self, iteration: int, loss: float, batches: Sequence[Batch], log: Log) -> None:
+        """Say on which rank of the group and in which layer numbers stopped being sound."""
         group = self.strategy.group
-        sound, x = self.strategy.objective.sound, batches[-1][0]
-        rank, origin = health.origin_in(group, self.network, sound, x)
+        sound = self.losses.sound(self.strategy.objective.own)
+        rank, origin = health.origin_in(group, self.network, sound, [x for x, _ in batches])
         if group.rank == 0:
-            self._tell_diverged(iteration, origin, log, self.comm.rank + rank)
+            self._tell_diverged(iteration, origin, log, self.comm.rank + rank, loss)
 
-    def _tell_diverged(self, iteration: int, origin: str, log: Log, rank: int = 0) -> None:
+    def _trace_back(self, log: Log) -> None:
+        """Say where it began, if that was a gradient: others noticed by the updates made of it."""
+        rank = lowest(self.comm, self.origin is not None)
+        if rank < self.comm.size:
+            iteration, origin = from_one(self.comm, self.origin, rank)
+            if self.comm.rank == 0:
+                log.diverged = None
+                self._tell_diverged(iteration, origin, log, rank)
+
+    def _tell_diverged(
+        self, iteration: int, origin: str, log: Log, rank: int = 0, loss: float = math.nan
+    ) -> None:
         log.write(
             {
                 "event": "diverged",
                 "iteration": iteration,
+                "loss": loss,
                 "rank": rank,
                 "origin": origin,
                 "learning_rate": self.settings.learning_rate,

@@ -7,7 +7,7 @@ import pytest
 from events import write_events
 from launch import PROGRAMS, minidl, mpiexec
 
-from minidl import health
+from minidl import soundness
 from minidl.layers import Branches, Conv2d, ConvTranspose2d, ReLU, Sequential, Strips
 from minidl.run import read_log, read_settings
 
@@ -29,22 +29,36 @@ def test_the_layer_whose_parameters_are_not_finite_is_named(name, value):
     net = network()
     (layer,) = (layer for layer in net.layers() if layer.name == name)
     layer.parameters[1] = value
-    found = health.origin(net, np.ones((2, 4, 4, 2), np.float32))
+    found = soundness.origin(net, [np.ones((2, 4, 4, 2), np.float32)])
     assert found == f"the parameters of {name} were not finite any more"
 
 
-@pytest.mark.parametrize(("name", "part"), [("conv1", "strips0"), ("head", "head"), ("up", "up")])
-def test_the_first_output_that_overflows_is_named(name, part):
+@pytest.mark.parametrize("name", ["conv1", "head", "up"])
+def test_the_first_output_that_overflows_is_named(name):
     net = network()
     (layer,) = (layer for layer in net.layers() if layer.name == name)
-    layer.parameters[...] = 3e38
-    found = health.origin(net, np.full((2, 4, 4, 2), 100, np.float32))
-    assert found == f"the output of {part} was the first that was not finite"
+    layer.weight[...] = 3e38
+    dark, bright = (np.full((2, 4, 4, 2), value, np.float32) for value in (0, 100))
+    found = soundness.origin(net, [dark, bright])  # of two batches
+    assert found == f"the output of {name} was the first that was not finite"
     assert "forward" not in vars(layer)  # nothing is left of looking
 
 
-def test_a_sound_network_is_called_so():
-    assert "it is the loss" in health.origin(network(), np.ones((1, 4, 4, 2), np.float32))
+def test_of_a_sound_network_the_largest_output_is_named():
+    net = network()
+    (layer,) = (layer for layer in net.layers() if layer.name == "up")
+    layer.bias[...] = 1e6
+    found = soundness.origin(net, [np.ones((1, 4, 4, 2), np.float32)])
+    assert found == "all outputs are finite, the largest is 1e+06 in up"
+
+
+def test_a_loss_has_exploded_when_it_is_ten_thousand_times_the_first():
+    for first, most in ((0.7, 1e4), (30.0, 3e5)):
+        losses = soundness.Losses()
+        assert losses.sound(first)
+        assert losses.sound(most)
+        assert not any(map(losses.sound, (1.01 * most, np.inf, np.nan)))
+    assert not soundness.Losses().sound(np.nan)
 
 
 @pytest.mark.parametrize(("ranks", "liar"), [(2, 1), (3, 0), (4, 2)])
@@ -111,7 +125,7 @@ def test_the_rank_and_the_step_of_a_loss_that_is_no_number_are_named(tmp_path, r
     done = minidl("train", "diverging", *how, *flags, ranks=ranks, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("minidl:") == 1
-    assert "at iteration 3 on rank 1: all outputs are finite: it is the loss" in done.stderr
+    assert "at iteration 3 on rank 1: all outputs are finite" in done.stderr
     assert "the last good state is run/checkpoint.h5, of iteration 0" in done.stderr
 
 

@@ -87,11 +87,59 @@ def test_who_was_asked_to_stop_says_so_with_its_loss(asked):
     assert objective.forward([samples(3), samples(0)])[2] == asked
 
 
-@pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
-def test_a_rank_knows_whether_its_own_loss_was_a_number(value):
-    objective = Objective(plain(), lambda output, labels: (value, np.zeros_like(output)))
+def test_a_rank_knows_the_mean_loss_of_its_own_samples():
+    values = iter([0.5, 2.0, 7.0])
+    objective = Objective(plain(), lambda output, labels: (next(values), np.zeros_like(output)))
+    objective.forward([samples(3), samples(1)])
+    assert objective.own == (3 * 0.5 + 2.0) / 4
+    objective.forward([samples(0)])
+    assert objective.own == 0
+
+
+def spoilt(which, loss=1.0):
+    """An objective whose gradient is not finite in the given one of its batches."""
+    batches = iter(range(100))
+
+    def spoiling(output, labels):
+        dy = np.ones_like(output)
+        dy[0] = np.nan if next(batches) == which else 1
+        return loss, dy
+
+    return Objective(plain(), spoiling)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_first_gradient_that_is_not_finite_is_named(which):
+    objective = spoilt(which)
+    for update in range(which + 1):
+        assert objective.origin == ""
+        objective.forward([samples(3)])
+        objective.backward(lambda layer: None)
+        assert bool(objective.origin) == (update == which)
+    last = objective.layers[-1].name
+    assert objective.origin == f"the gradient of {last} was the first that was not finite"
+
+
+def test_it_is_named_in_whichever_batch_of_an_update():
+    objective = spoilt(0)
+    objective.forward([samples(3), samples(3)])
+    assert objective.origin.startswith("the gradient of")
+
+
+def test_parameters_that_are_not_finite_are_the_origin_of_such_gradients():
+    net = network()
+    objective = Objective(net, softmax_cross_entropy)
     objective.forward([samples(3)])
-    assert objective.sound == np.isfinite(value)
+    net.layers()[-1].parameters[0] = np.nan
+    objective.backward(lambda layer: None)
+    assert objective.origin == f"the parameters of {net.layers()[-1].name} were not finite any more"
+
+
+def test_gradients_of_a_loss_that_is_none_are_no_origin():
+    objective = spoilt(0, loss=np.nan)
+    objective.forward([samples(3), samples(3)])
+    objective.backward(lambda layer: None)
+    assert objective.origin == ""
 
 
 def test_every_layer_is_required_before_and_announced_after_its_use():

@@ -162,9 +162,14 @@ class TimedObjective:
         return self.objective.terms
 
     @property
-    def sound(self) -> bool:
-        """Whether this rank's own loss was finite."""
-        return self.objective.sound
+    def own(self) -> float:
+        """The mean loss of this rank's samples."""
+        return self.objective.own
+
+    @property
+    def origin(self) -> str:
+        """Where in backward numbers first were not finite, of a finite loss."""
+        return self.objective.origin
 
     @property
     def asked_to_stop(self) -> bool:
