@@ -2,7 +2,7 @@
 
 Layout: attributes ``iteration`` (of the first group), ``iterations`` (one a group), ``per_epoch``
 (how many are an epoch), ``seconds`` and ``samples`` (as the log has them), ``asked`` (the run's
-model and settings, JSON), ``minidl``; and
+model and settings, JSON), ``versions`` (of minidl and the libraries, JSON); and
 
     layers/NN.NAME/parameters     flat; ``views``: names and shapes of the tensors in it
     layers/NN.NAME/optimizer/*    what the layer's optimiser remembers; ``updates`` made so far, the
@@ -31,10 +31,11 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from . import __version__
 from .errors import UserError
+from .files import sync_folder
 from .hdf5 import numbers, open_hdf5, readable, write_hdf5
 from .layers import Layer
+from .versions import versions
 
 KEPT = 3  # checkpoints: the newest, and the two before it in case that it is found damaged
 
@@ -145,6 +146,7 @@ def save(path: Path, state: State) -> None:
         write_hdf5(temporary, lambda file: _write(file, state))
         _make_room(path)
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -167,7 +169,7 @@ def _make_room(path: Path) -> None:
 def _write(file: h5py.File, state: State) -> None:
     # Texts of a fixed length: others lie in a heap without a checksum, and HDF5 may look in a
     # damaged one for ever.
-    file.attrs["minidl"] = np.bytes_(__version__)
+    file.attrs["versions"] = np.bytes_(json.dumps(versions()))
     file.attrs["iteration"], file.attrs["iterations"] = state.iterations[0], state.iterations
     file.attrs["per_epoch"] = state.per_epoch
     file.attrs["seconds"], file.attrs["samples"] = state.seconds, state.samples

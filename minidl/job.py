@@ -13,6 +13,7 @@ from mpi4py import MPI
 
 from . import checkpoint, snapshot
 from .data import Batches, prepared_in_parts, read_ahead
+from .hdf5 import readable
 from .layers import Layer
 from .layers.algorithms import use_algorithm
 from .log import Log
@@ -133,9 +134,10 @@ class Job:
 
     def _go_on_from(self, state: checkpoint.State) -> None:
         """Put everything where an earlier run left it."""
-        with together(self.comm):
-            checkpoint.fill(self.network, state, Path("the checkpoint"))
-        snapshot.restore(self.comm, self.strategy, state)
+        what = "the checkpoint"
+        with together(self.comm), readable(f"{what} does not fit the run"):
+            checkpoint.fill(self.network, state, Path(what))
+            snapshot.restore(self.comm, self.strategy, state)
         self.done = snapshot.places(state, self.roles.groups, self.batches.per_epoch)
         if self.done == state.iterations:
             self.meetings = list(state.meetings)

@@ -24,6 +24,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,9 +32,17 @@ from .checkpoint import State, Writer
 from .errors import UserError
 from .files import write_whole
 
+STARTS = ("start", "resume")
+
 
 class Run:
-    """A run that is being written; ``asked`` are its model and settings, as plain values."""
+    """A run that is being written; ``asked`` are its model and settings, as plain values.
+
+    Raises
+    ------
+    UserError
+        If the folder is there already and shall not be replaced, or cannot be written to.
+    """
 
     def __init__(self, folder: Path, asked: dict[str, Any], *, overwrite: bool) -> None:
         self.folder, self.asked = folder, asked
@@ -52,7 +61,7 @@ class Run:
             if folder.exists():
                 shutil.rmtree(folder)
             folder.mkdir(parents=True)
-            (folder / "settings.json").write_text(json.dumps(asked, indent=2) + "\n")
+            write_whole(folder / "settings.json", (json.dumps(asked, indent=2) + "\n").encode())
             self._log: IO[str] = (folder / "log.jsonl").open("w")
         except OSError as error:
             raise UserError(f"{folder}: cannot write there: {error}; see --out") from None
@@ -64,6 +73,11 @@ class Run:
         """Go on writing a run from a state.
 
         If it is one ``on_disk``, what the log says of later iterations goes: they are made again.
+
+        Raises
+        ------
+        UserError
+            If the log cannot be read, or the folder not be written to.
         """
         run = cls.__new__(cls)
         run.folder, run.asked = folder, asked
@@ -71,10 +85,7 @@ class Run:
         run.checkpoints.saved = state.iterations[0]
         events = read_log(folder)
         if on_disk:
-            # Before the last death, groups had other numbers; whatever they did has been saved.
-            deaths = [place for place, event in enumerate(events) if "lost" in event]
-            since = deaths[-1] if deaths else 0
-            events = events[:since] + [event for event in events[since:] if is_before(event, state)]
+            events = up_to(state, events, folder / "log.jsonl")
         lines = [json.dumps(event) + "\n" for event in events]
         try:
             settings = json.dumps(asked, indent=2) + "\n"
@@ -85,13 +96,29 @@ class Run:
             raise UserError(f"{folder}: cannot write there: {error}") from None
         return run
 
+    def close(self) -> None:
+        """Write no more."""
+        self._log.close()
+
     def saved(self) -> str:
-        """Say which checkpoint is on the disk, once all that was begun is written."""
+        """Say which checkpoint is on the disk, once all that was begun is written.
+
+        Raises
+        ------
+        UserError
+            If it could not be written.
+        """
         self.checkpoints.wait()
         return f"{self.checkpoints.path}, of iteration {self.checkpoints.saved}"
 
     def log(self, event: str, **values: Any) -> None:
-        """Add a line to the log. Numbers that are not finite, which JSON lacks, become null."""
+        """Add a line to the log. Numbers that are not finite, which JSON lacks, become null.
+
+        Raises
+        ------
+        UserError
+            If it cannot be written.
+        """
         try:
             self._log.write(json.dumps({"event": event, **_sayable(values)}) + "\n")
             self._log.flush()
@@ -99,12 +126,39 @@ class Run:
             raise UserError(f"{self.folder}/log.jsonl: cannot write: {error}") from None
 
 
+def up_to(state: State, events: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """Leave out of a log what came after a state, but for its starts.
+
+    With other ranks, groups and iterations have other numbers. So a part of the log, from one start
+    to the next, counts as the state does, or the whole of it was before the state or after it.
+    """
+    numbering = len(state.iterations), state.per_epoch
+    places = [place for place, event in enumerate(events) if event["event"] in STARTS]
+    kept: list[dict[str, Any]] = []
+    where = "after the state"
+    for begin, end in reversed([*pairwise([*places, len(events)])]):
+        start, part = events[begin], events[begin:end]
+        alike = (max(start.get("groups", [0])) + 1, start.get("per_epoch")) == numbering
+        if alike and where == "after the state":
+            where = "around it"
+        elif not alike and where == "around it":
+            where = "before it"
+        if where == "after the state":
+            part = [start]
+        elif where == "around it":
+            part = [event for event in part if is_before(event, state)]
+        kept = part + kept
+    if where == "after the state":
+        raise UserError(f"{path}: no part of it can have led to the checkpoint")
+    return kept
+
+
 def is_before(event: dict[str, Any], state: State) -> bool:
     """Whether a checkpoint has what an event of the log tells."""
     if event["event"] in ("iteration", "validation"):
         group = event.get("group", 0)
         return group < len(state.iterations) and event["iteration"] <= state.iterations[group]
-    return event["event"] in ("start", "resume")
+    return event["event"] in STARTS
 
 
 def _sayable(value: Any) -> Any:
@@ -114,12 +168,24 @@ def _sayable(value: Any) -> Any:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Read the settings of an earlier run, as plain values."""
+    """Read the settings of an earlier run, as plain values.
+
+    Raises
+    ------
+    UserError
+        If there are none, or no such.
+    """
     return _read_json(folder / "settings.json", folder)
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Read the log of a run; a line that was cut off at the end is left out."""
+    """Read the log of a run; a line that was cut off at the end is left out.
+
+    Raises
+    ------
+    UserError
+        If there is none, or a line is no event.
+    """
     try:
         lines = (folder / "log.jsonl").read_text().splitlines()
     except OSError:
@@ -127,10 +193,14 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     events = []
     for number, line in enumerate(lines, start=1):
         try:
-            events.append(json.loads(line))
+            event = json.loads(line)
         except ValueError:
             if number < len(lines):
                 raise UserError(f"{folder}/log.jsonl, line {number}: not JSON") from None
+            continue
+        if not isinstance(event, dict) or "event" not in event:
+            raise UserError(f"{folder}/log.jsonl, line {number}: not an event")
+        events.append(event)
     return events
 
 

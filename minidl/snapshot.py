@@ -14,6 +14,7 @@ import numpy as np
 from mpi4py import MPI
 
 from .checkpoint import LayerState, State, numbered
+from .errors import UserError
 from .layers import Layer
 from .parallel.served import UPDATE
 from .record import collect
@@ -82,12 +83,23 @@ def restore(comm: MPI.Intracomm, strategy: Any, state: State) -> None:
     """Put a state's optimisers, versions and generators where this rank has them.
 
     Generators go on only if there are as many ranks as there were.
+
+    Raises
+    ------
+    UserError
+        If the optimiser was another.
     """
     own, served = optimizers(strategy), getattr(strategy, "served", {})
     for number, (layer, saved) in enumerate(
         zip(strategy.layers, state.layers.values(), strict=True)
     ):
         if number in own:
+            if own[number].state.keys() != saved.optimizer.keys():
+                there, needed = ", ".join(saved.optimizer), ", ".join(own[number].state)
+                raise UserError(
+                    f"the checkpoint is of another optimiser: it has {there} of every layer, "
+                    f"expected {needed}; leave --optimizer"
+                )
             own[number].updates, own[number].forgotten = saved.updates, saved.forgotten
             for part, values in own[number].state.items():
                 np.copyto(values, saved.optimizer[part])

@@ -36,8 +36,8 @@ class Training(Job):
         What is taken for a sound loss.
     origin : tuple of int and str, or None
         Where on this rank a gradient stopped being finite: in which iteration, and what there.
-    saving : float
-        Seconds for which checkpoints have kept it from training.
+    saves, saving : int, float
+        Checkpoints, and seconds for which they have kept it from training.
     """
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class Training(Job):
         self.made = 0
         self.losses = soundness.Losses()
         self.origin: tuple[int, str] | None = None
-        self.saving = 0.0
+        self.saves, self.saving = 0, 0.0
 
     def run(self, run: Run | None, tell: Callable[[Event], None]) -> record.Record | None:
         """Train to the end.
@@ -261,6 +261,7 @@ class Training(Job):
                 run.checkpoints.write(state)
                 if self.virtual:  # all ranks are in one process, whose disk outlives them
                     run.checkpoints.wait()
+        self.saves += 1
         self.saving += self.stopwatch.now() - began
 
     def _record(self, log: Log) -> record.Record | None:

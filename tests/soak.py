@@ -43,7 +43,6 @@ class Rank(NamedTuple):
     samples: np.ndarray
     entries: int  # that the run's record has of it, and so were kept in memory
     left: list[int]  # communicators on which there still was a message
-    handles: list[str]  # that are open at the end
 
     @property
     def settled(self) -> np.ndarray:
@@ -99,7 +98,7 @@ def soak(name: str, updates: int, folder: Path) -> list[Rank]:
         saw = json.loads((folder / f"rank{rank}.json").read_text())
         entries = len(record.spans[rank]) + len(record.updates) * (record.groups[rank] < 0)
         samples = np.load(folder / f"rank{rank}.npy", allow_pickle=False)
-        found.append(Rank(samples, entries, saw["left"], saw["handles"]))
+        found.append(Rank(samples, entries, saw["left"]))
     return found
 
 

@@ -1,5 +1,6 @@
 """A network that is not sound any more is noticed, and where."""
 
+import re
 import sys
 
 import numpy as np
@@ -127,6 +128,67 @@ def test_the_rank_and_the_step_of_a_loss_that_is_no_number_are_named(tmp_path, r
     assert done.stderr.count("minidl:") == 1
     assert "at iteration 3 on rank 1: all outputs are finite" in done.stderr
     assert "the last good state is run/checkpoint.h5, of iteration 0" in done.stderr
+
+
+# A gradient that is not finite, of a loss that is.
+SPOILING = """
+import numpy as np
+from mpi4py import MPI
+from minidl_models.hep import *
+from minidl_models import hep
+passes = 0
+
+def loss(output, target):
+    global passes
+    passes += 1
+    value, dy = hep.loss(output, target)
+    if MPI.COMM_WORLD.rank == 1 and passes == 3:
+        dy[0] = np.inf
+    return value, dy
+"""
+
+
+@pytest.mark.parametrize(
+    ("ranks", "flags"),
+    [(3, ()), (4, ("--strategy", "async", "--servers", 2)),
+     (5, ("--strategy", "hybrid", "--groups", 2))],
+)  # fmt: skip
+@pytest.mark.parametrize("every", [3, 100], ids=["then a checkpoint", "then an iteration"])
+def test_the_rank_and_the_layer_of_a_gradient_that_is_no_number_are_named(
+    tmp_path, ranks, flags, every
+):
+    (tmp_path / "spoiling.py").write_text(SPOILING)
+    events = write_events(tmp_path / "events.h5", 60)
+    how = ("--data", events, "--width", 4, "--batch-size", 2, "--checkpoint-every", every)
+    done = minidl("train", "spoiling", *how, *flags, "--out", "run", ranks=ranks, cwd=tmp_path)
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    origin = "the gradient of linear was the first that was not finite"
+    assert f"at iteration 3 on rank 1: {origin}; try a smaller" in said
+
+
+EXPLODING = """
+from mpi4py import MPI
+from minidl_models.hep import *
+from minidl_models import hep
+passes = 0
+
+def loss(output, target):
+    global passes
+    passes += 1
+    value, dy = hep.loss(output, target)
+    return 1e6 * value if MPI.COMM_WORLD.rank == 1 and passes == 3 else value, dy
+"""
+
+
+def test_a_loss_that_explodes_ends_the_run_before_it_is_no_number(tmp_path):
+    (tmp_path / "exploding.py").write_text(EXPLODING)
+    events = write_events(tmp_path / "events.h5", 60)
+    how = ("--data", events, "--width", 4, "--batch-size", 2, "--out", "run")
+    done = minidl("train", "exploding", *how, ranks=3, cwd=tmp_path)
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert re.search(r"the loss has grown to \d\.\d+e\+05, at iteration 3 on rank 1: all", said)
 
 
 STRATEGIES = pytest.mark.parametrize(

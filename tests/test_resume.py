@@ -1,6 +1,8 @@
 """A run that was killed goes on: nothing that was saved is lost, and no update counts twice."""
 
 import json
+import os
+import re
 import shutil
 
 import h5py
@@ -11,26 +13,40 @@ from launch import minidl
 
 from minidl import checkpoint, record
 from minidl.errors import UserError
+from minidl.parallel.served import UPDATE
 from minidl.run import read_log
 
 # The HEP model; a file "deadly" says after how many passes which rank is killed, as by a machine
-# that fails.
+# that fails; or after how many updates, if it is a server.
 DYING = """
 import os, signal
 from pathlib import Path
 from mpi4py import MPI
+from minidl import optim
 from minidl_models.hep import *
 from minidl_models import hep
-passes = 0
+passes = updates = 0
+
+def die_after(made):
+    rank, last = map(int, Path("deadly").read_text().split())
+    if MPI.COMM_WORLD.rank == rank and made > last:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 def loss(output, target):
     global passes
     passes += 1
     if Path("deadly").exists():
-        rank, last = map(int, Path("deadly").read_text().split())
-        if MPI.COMM_WORLD.rank == rank and passes > last:
-            os.kill(os.getpid(), signal.SIGKILL)
+        die_after(passes)
     return hep.loss(output, target)
+
+def step(self, *arguments):
+    global updates
+    updates += 1
+    if passes == 0 and Path("deadly").exists():
+        die_after(updates)
+    update(self, *arguments)
+
+update, optim.Optimizer.step = optim.Optimizer.step, step
 """
 
 # Dropout, so that random numbers matter; batch normalisation, so that statistics do.
@@ -144,16 +160,16 @@ def test_all_updates_before_and_after_lead_to_its_network(place, name):
 
 def test_a_killed_server_is_survived_by_what_was_saved(place):
     ranks, flags = STRATEGIES["async"]
-    train(place, "--out", "run", *flags, ranks=ranks)
-    before = arrays(place / "run")
-    with h5py.File(place / "run" / "checkpoint.h5") as file:
-        assert file.attrs["iteration"] == 11
-    done = resume(place, "--iterations", 14, ranks=ranks)
+    train(place, "--out", "run", *flags, ranks=ranks, killed=(3, 40))
+    before = arrays(place / "run")["updates"]
+    done = resume(place, ranks=ranks)
     assert done.returncode == 0, done.stderr
     updates = arrays(place / "run")["updates"]
-    assert (updates[: len(before["updates"])]["layer"] == before["updates"]["layer"]).any()
     for layer in range(6):
-        assert np.sum(updates["layer"] == layer) == 14 * 2
+        own = updates[updates["layer"] == layer]
+        assert len(own) == 11 * 2
+        saved = before[before["layer"] == layer]
+        np.testing.assert_array_equal(own[: len(saved)], saved)
 
 
 GROUPS = ("--strategy", "hybrid", "--groups", 2)
@@ -173,6 +189,35 @@ def test_the_number_of_ranks_may_change_and_what_changes_is_said(place, before, 
     assert all(np.isfinite(layer.parameters).all() for layer in state.layers.values())
 
 
+def parts_of(log):
+    """The iterations that each part of a log tells of, from a start to the next."""
+    parts = []
+    for event in log:
+        if event["event"] in ("start", "resume"):
+            parts.append([])
+        elif event["event"] == "iteration":
+            parts[-1].append(event["iteration"])
+    return parts
+
+
+@pytest.mark.parametrize("passes", [1, 7], ids=["before it saved", "after"])
+def test_a_run_that_changed_its_ranks_and_is_killed_again_forgets_nothing(place, passes):
+    train(place, "--out", "run", ranks=1, killed=(0, 10))
+    (place / "deadly").write_text(f"0 {passes}")
+    assert resume(place, "--epochs", 1, ranks=3).returncode != 0  # of 10 iterations, not 30
+    (place / "deadly").unlink()
+    first, second = parts_of(read_log(place / "run"))
+    state = checkpoint.read(place / "run" / "checkpoint.h5")
+    assert (state.per_epoch == 10) == (passes == 7)
+    (saved,) = state.iterations
+    assert resume(place, "--epochs", 1, ranks=3).returncode == 0
+    found = parts_of(read_log(place / "run"))
+    if passes == 7:
+        assert found == [first, [n for n in second if n <= saved], [*range(saved + 1, 11)]]
+    else:
+        assert found == [[n for n in first if n <= saved], [], [*range(saved // 3 + 1, 11)]]
+
+
 def damage(path, how):
     data = bytearray(path.read_bytes())
     if how == "cut":
@@ -183,10 +228,12 @@ def damage(path, how):
         data[place + 9] ^= 4
     elif how == "text":
         data = b"not a checkpoint"
+    elif how == "foreign":
+        data = (path.parent.parent / "events.h5").read_bytes()
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("how", ["cut", "flip", "text", "gone"])
+@pytest.mark.parametrize("how", ["cut", "flip", "text", "foreign", "gone"])
 def test_of_damaged_checkpoints_the_newest_whole_one_is_used(place, how):
     train(place, "--out", "whole")
     train(place, "--out", "run")
@@ -227,6 +274,9 @@ MISTAKES = {
     "no run": (("--resume", "none"), "none: not the folder of a run"),
     "finished": (("--resume", "run"), "the run is finished: 11 iterations"),
     "another folder": (("--resume", "run", "--out", "b"), "goes on in the run's own folder"),
+    "another optimiser": (
+        ("--resume", "run", "--optimizer", "sgd", "--iterations", 20), "of another optimiser"
+    ),
     "another network": (
         ("--resume", "run", "--width", 5, "--iterations", 20), "of another network"
     ),
@@ -250,6 +300,51 @@ def test_a_mistake_is_one_clear_line_and_loses_nothing(place, ranks):
     done = minidl("train", "--resume", "run", ranks=ranks, cwd=place)
     assert done.returncode == 2
     assert "no checkpoint to go on from" in done.stderr
+
+
+def test_layers_beyond_the_hundredth_keep_their_order(tmp_path):
+    names = [f"{number:02d}.layer" for number in range(120)]
+    layers = {
+        name: checkpoint.LayerState(np.array([number], np.float32), {"weight": (1,)}, {}, number)
+        for number, name in enumerate(names)
+    }
+    nothing = np.zeros(0, UPDATE)
+    checkpoint.save(tmp_path / "a.h5", checkpoint.State([1], 9, layers, {}, nothing, ["[]"]))
+    found = checkpoint.read(tmp_path / "a.h5").layers
+    assert list(found) == names
+    assert [layer.updates for layer in found.values()] == list(range(120))
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(place, monkeypatch):
+    train(place, "--out", "run")
+    state, done = checkpoint.read(place / "run" / "checkpoint.h5"), []
+    for name in ("fsync", "replace"):
+        usual = getattr(os, name)
+        monkeypatch.setattr(
+            os, name, lambda *what, name=name, usual=usual: done.append(name) or usual(*what)
+        )
+    checkpoint.save(place / "run" / "checkpoint.h5", state)
+    assert done == ["fsync", "replace", "fsync"]  # the file, and then its folder
+
+
+def test_a_checkpoint_names_the_versions_it_is_of(place):
+    train(place, "--out", "run")
+    with h5py.File(place / "run" / "checkpoint.h5") as file:
+        found = json.loads(file.attrs["versions"])
+    assert found == read_log(place / "run")[0]["versions"]
+    assert found.keys() == {"minidl", "python", "numpy", "h5py", "mpi4py"}
+
+
+def test_the_share_of_time_is_that_of_this_part_of_the_run(place):
+    train(place, "--out", "run", killed=(0, 6))
+    done = resume(place)
+    (count, share) = re.search(
+        r"(\d+) checkpoints: writing took ([\d.]+)% of the time", done.stdout
+    ).groups()
+    log = read_log(place / "run")
+    (again,) = (event for event in log if event["event"] == "resume")
+    assert int(count) == len(range(again["iterations_made"][0] // 4 * 4 + 4, 11, 4)) + 1
+    assert 0 < float(share) < 90
 
 
 def test_settings_of_a_resumed_run_are_those_it_goes_on_with(place):

@@ -18,7 +18,7 @@ def test_a_run_leaves_nothing_behind(tmp_path, name):
 def test_what_grows_would_be_found():
     samples = np.zeros(60, [(name, "i8") for name in ("updates", "memory", "handles", "threads")])
     samples["updates"] = np.arange(60)
-    assert Rank(samples, 60, [], []).problems == []
+    assert Rank(samples, 60, []).problems == []
     for what, step, said in (
         ("memory", 2**20, "memory grows"),
         ("handles", 1, "more handles"),
@@ -26,5 +26,5 @@ def test_what_grows_would_be_found():
     ):
         growing = samples.copy()
         growing[what] = step * np.arange(60)
-        assert Rank(growing, 60, [], []).problems == [said]
-    assert Rank(samples, 60, [1], []).problems == ["messages left"]
+        assert Rank(growing, 60, []).problems == [said]
+    assert Rank(samples, 60, [1]).problems == ["messages left"]

@@ -316,6 +316,37 @@ def test_a_run_that_is_interrupted_saves_all_it_has_done(tmp_path, events, name,
     assert checkpoint.read(tmp_path / "runs/hep/checkpoint.h5").iterations[0] == more
 
 
+# An iteration that takes as long as anybody has patience.
+SLOW = """
+import time
+from minidl_models.hep import *
+from minidl_models import hep
+
+def loss(output, target):
+    open("begun", "w").close()
+    time.sleep(60)
+    return hep.loss(output, target)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "sigterm"])
+def test_a_second_signal_ends_a_run_at_once(tmp_path, events, number):
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [str(Path(sys.executable).with_name("minidl")), "train", "slow", "--data", events]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.1)
+        assert process.poll() is None
+    process.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):  # the first waits for the iteration's end
+        process.communicate(timeout=2)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: -signal.SIGTERM}[number]
+    assert "Traceback" not in stderr
+    assert checkpoint.read(tmp_path / "runs" / "slow" / "checkpoint.h5").iterations == [0]
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_loss_that_diverges_ends_the_run_with_the_last_good_state(tmp_path, events, name):
     ranks, flags = LAYOUTS[name]

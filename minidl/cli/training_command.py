@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
 from rich.console import Console
 
-from .. import __version__, model
+from .. import model
 from ..checkpoint import State, newest
 from ..errors import UserError
 from ..machines import read_machine
@@ -32,6 +30,7 @@ from ..stopwatch import Stopwatch
 from ..tables import counted
 from ..threads import use_threads
 from ..train import Training
+from ..versions import versions
 from ..virtual import Virtual
 from ..virtual_training import train_on_virtual_ranks
 from ..watchdog import Watchdog
@@ -189,36 +188,39 @@ def train(
     if run is None:
         training.run(None, lambda event: None)
         return
-    log_start(run, training)
-    if training.setback:
-        console.print(training.setback, style="yellow", markup=False)
-    console.print(" ".join(plan(training)))
-    with Progress(training.iterations, console) as progress:
-        try:
-            training.stop.listen()
-            record = training.run(run, progress.tell)
-        except KeyboardInterrupt:
-            training.stopped, record = True, None
-        except Exception:
-            with suppress(UserError):  # what happened first is told
-                run.checkpoints.wait()
-            raise
-        if record:
-            record.save(run.folder / "record.h5")
-    run.log("end", reason="interrupted" if training.stopped else "finished")
-    if training.stopped:
-        raise KeyboardInterrupt(
-            f"interrupted; {run.saved()}; minidl train --resume {folder} goes on from there"
+    with closing(run):
+        log_start(run, training)
+        if training.setback:
+            console.print(training.setback, style="yellow", markup=False)
+        console.print(" ".join(plan(training)))
+        with Progress(training.iterations, console) as progress:
+            try:
+                training.stop.listen()
+                record = training.run(run, progress.tell)
+            except KeyboardInterrupt:
+                training.stopped, record = True, None
+            except Exception:
+                with suppress(UserError):  # what happened first is told
+                    run.checkpoints.wait()
+                raise
+            if record:
+                record.save(run.folder / "record.h5")
+        run.log("end", reason="interrupted" if training.stopped else "finished")
+        if training.stopped:
+            raise KeyboardInterrupt(
+                f"interrupted; {run.saved()}; minidl train --resume {folder} goes on from there"
+            )
+        assert record is not None
+        draw(run, record, trace, console)
+        before = training.state.seconds if training.state else 0.0
+        share = training.saving / (training.stopwatch.now() - before)
+        console.print(
+            f"{counted(training.saves, 'checkpoint')}: writing took {share:.1%} of the time"
         )
-    assert record is not None
-    draw(run, record, trace, console)
-    share = training.saving / training.stopwatch.now()
-    console.print(
-        f"{counted(len(training.meetings), 'checkpoint')}: writing took {share:.1%} of the time"
-    )
-    console.print(
-        f"The run is in {run.folder}: settings.json, log.jsonl, checkpoint.h5, record.h5, loss.png"
-    )
+        console.print(
+            f"The run is in {run.folder}: settings.json, log.jsonl, checkpoint.h5, record.h5, "
+            "loss.png"
+        )
 
 
 def open_run(
@@ -253,11 +255,10 @@ def log_start(run: Run, training: Training) -> None:
         **({"setback": training.setback} if training.setback else {}),
         **({"lost": training.lost} if training.lost else {}),
         momentum=training.settings.momentum_for(roles.groups),
-        versions={
-            "minidl": __version__, "numpy": np.__version__, "python": platform.python_version()
-        },
+        per_epoch=training.batches.per_epoch,
+        versions=versions(),
         **training.place(),
-    )  # fmt: skip
+    )
 
 
 def draw(run: Run, record: Record, trace: Path | None, console: Console) -> None:
