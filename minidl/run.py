@@ -96,10 +96,6 @@ class Run:
             raise UserError(f"{folder}: cannot write there: {error}") from None
         return run
 
-    def close(self) -> None:
-        """Write no more."""
-        self._log.close()
-
     def saved(self) -> str:
         """Say which checkpoint is on the disk, once all that was begun is written.
 

@@ -110,14 +110,16 @@ def test_a_run_loses_who_has_died_and_goes_on(place, how, deaths, lost, groups):
         ]
 
 
-@pytest.mark.parametrize("dead", [2, 3], ids=["root", "member"])
-def test_other_groups_go_on_when_a_group_loses(place, dead):
+@pytest.mark.parametrize(
+    ("dead", "group"), [(2, 1), (3, 1), (1, 0)], ids=["root", "member", "beside the first rank"]
+)
+def test_other_groups_go_on_when_a_group_loses(place, dead, group):
     done = train(place, HYBRID, {dead: 2})
     assert done.returncode == 0, done.stderr
     log = read_log(place / "run")
     before = log[: [event["event"] for event in log].index("resume")]
-    assert iterations(before, 0) == [*range(1, 9)]  # all until the next checkpoint
-    assert iterations(before, 1) in ([1], [1, 2])
+    assert iterations(before, 1 - group) == [*range(1, 9)]  # all until the next checkpoint
+    assert iterations(before, group) in ([1], [1, 2])
 
 
 def test_one_after_the_other(place):

@@ -327,7 +327,7 @@ for revoke in (False, True):
 #
 # All of training's calls are inside one `try`, and what happens then is in `minidl/recovery.py`:
 # revoke, shrink, deal the roles anew, bring together what those who are left have
-# (`minidl/snapshot.py`), and go on as after `--resume`, but in the same processes and without the
+# (`minidl/salvage.py`), and go on as after `--resume`, but in the same processes and without the
 # disk. Who has to be in that `try`, and when, is where the strategies differ.
 #
 # ## Five deaths
@@ -448,8 +448,9 @@ show(figure, "11_deaths")
 #
 # **Sync.** Everyone waits for everyone, so everyone hears of it, as soon as backward announces the
 # first layer: an exception comes to who calls MPI, not to who computes. What all had computed of
-# the sixth iteration is in vain. All have the same network, so nothing else is lost: they deal the
-# samples anew, and go on. It is the shortest story, and the widest, with 9,594 workers.
+# the sixth iteration is in vain, and of the one before at most the update of layers whose sums were
+# still under way. They take the newest copy of each layer, deal the samples anew, and go on. It is
+# the shortest story, and the widest, with 9,594 workers.
 #
 # **Hybrid, a member of a group.** Only its group hears. In the middle of a sum nobody in it knows
 # what the others have, and they do not try to find out: their communicator is revoked, the root
@@ -530,7 +531,7 @@ for number, (name, layer) in enumerate(state.layers.items()):
 # 1. `--death` may be given several times. Let the workers of the hybrid run die one after the
 #    other, between two checkpoints or after one. When does it end? Who becomes what? Guess first.
 # 2. Let the root die right after a checkpoint, and right before one. How long does its group wait?
-# 3. A group of the paper's run had 1,066 workers and one root. If any of 9,600 nodes is as likely
+# 3. A group of the paper's run had 1,066 workers, one of which was its root. If any of 9,600 nodes is as likely
 #    to die as any other, how often is it a root or a server, and what does a death cost in the
 #    mean, in rank-seconds, with checkpoints every ten iterations? Compare with sync.
 # 4. A group that has lost a member could go on at once, with one rank less. What would its members

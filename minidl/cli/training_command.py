@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -188,39 +188,35 @@ def train(
     if run is None:
         training.run(None, lambda event: None)
         return
-    with closing(run):
-        log_start(run, training)
-        if training.setback:
-            console.print(training.setback, style="yellow", markup=False)
-        console.print(" ".join(plan(training)))
-        with Progress(training.iterations, console) as progress:
-            try:
-                training.stop.listen()
-                record = training.run(run, progress.tell)
-            except KeyboardInterrupt:
-                training.stopped, record = True, None
-            except Exception:
-                with suppress(UserError):  # what happened first is told
-                    run.checkpoints.wait()
-                raise
-            if record:
-                record.save(run.folder / "record.h5")
-        run.log("end", reason="interrupted" if training.stopped else "finished")
-        if training.stopped:
-            raise KeyboardInterrupt(
-                f"interrupted; {run.saved()}; minidl train --resume {folder} goes on from there"
-            )
-        assert record is not None
-        draw(run, record, trace, console)
-        before = training.state.seconds if training.state else 0.0
-        share = training.saving / (training.stopwatch.now() - before)
-        console.print(
-            f"{counted(training.saves, 'checkpoint')}: writing took {share:.1%} of the time"
+    log_start(run, training)
+    if training.setback:
+        console.print(training.setback, style="yellow", markup=False)
+    console.print(" ".join(plan(training)))
+    with Progress(training.iterations, console) as progress:
+        try:
+            training.stop.listen()
+            record = training.run(run, progress.tell)
+        except KeyboardInterrupt:
+            training.stopped, record = True, None
+        except Exception:
+            with suppress(UserError):  # what happened first is told
+                run.checkpoints.wait()
+            raise
+        if record:
+            record.save(run.folder / "record.h5")
+    run.log("end", reason="interrupted" if training.stopped else "finished")
+    if training.stopped:
+        raise KeyboardInterrupt(
+            f"interrupted; {run.saved()}; minidl train --resume {folder} goes on from there"
         )
-        console.print(
-            f"The run is in {run.folder}: settings.json, log.jsonl, checkpoint.h5, record.h5, "
-            "loss.png"
-        )
+    assert record is not None
+    draw(run, record, trace, console)
+    before = training.state.seconds if training.state else 0.0
+    share = training.saving / (training.stopwatch.now() - before)
+    console.print(f"{counted(training.saves, 'checkpoint')}: writing took {share:.1%} of the time")
+    console.print(
+        f"The run is in {run.folder}: settings.json, log.jsonl, checkpoint.h5, record.h5, loss.png"
+    )
 
 
 def open_run(

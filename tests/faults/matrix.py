@@ -43,7 +43,7 @@ Job = tuple[Cell, list[int]]  # a trial to be made, and its seed
 PHASES = ("start", "forward", "backward", "exchange", "update", "checkpoint", "end")
 # Of every fault the phases in which it makes a difference.
 KINDS = {
-    "kill": PHASES,
+    "kill": (*PHASES, "any"),
     "raise": PHASES,
     "hang": PHASES,
     "sigterm": PHASES,
@@ -85,10 +85,12 @@ def main() -> int:
     arguments = parse()
     wanted = arguments.only.split()
     chosen = [cell for cell in cells() if set(wanted) <= set(str(cell).split())]
+    if not chosen:
+        words = ", ".join(sorted({word for cell in cells() for word in str(cell).split()}))
+        print(f"no such cells: --only {arguments.only!r}; expected of {words}", file=sys.stderr)
+        return 2
     if arguments.ulfm:
         chosen = [cell for cell in chosen if cell.kind in SURVIVED]
-    if not chosen:
-        sys.exit(f"no such cells: --only {arguments.only!r}; expected words of {cells_words()}")
     usual = Path("build/faults/ulfm" if arguments.ulfm else "build/faults")
     out = (arguments.out or usual).resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -175,10 +177,6 @@ def make(jobs: list[Job], rehearsal: Rehearsal, events: Path, out: Path, ulfm: b
         if not trials[-1].broken:
             shutil.rmtree(folder)
     return trials
-
-
-def cells_words() -> str:
-    return ", ".join(sorted({word for cell in cells() for word in str(cell).split()}))
 
 
 def parse() -> argparse.Namespace:

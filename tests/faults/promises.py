@@ -17,7 +17,7 @@ ENDINGS: dict[str, tuple[int | None, str]] = {
     # Or, if that comes first: nobody else has such a layer.
     "nan": (
         2,
-        r"minidl: .*not a? ?finite.* at iteration \d+ on rank \d+|"
+        r"minidl: .*not a? ?finite.* at iteration \d+ on rank RANK: the parameters of LAYER were|"
         r"is not the same on all ranks; others than most have: rank RANK",
     ),
     "flip": (2, r"minidl: \S+ is not the same on all ranks"),
@@ -29,6 +29,7 @@ ENDINGS: dict[str, tuple[int | None, str]] = {
 LATE = {"start": 1.0, "checkpoint": 0.44, "end": 0.0}
 WRITTEN = 0.95  # a checkpoint's moment at which its files and the record only get their names
 LONGEST = 30.0  # seconds from a fault to the end of all, on a machine with other things to do
+LONGEST_PAUSE = 10.0  # seconds from a death to the next iteration, there
 
 
 def broken(cell: Cell, outcome: Outcome, ulfm: bool) -> list[str]:
@@ -77,7 +78,11 @@ def ends_badly(cell: Cell, outcome: Outcome) -> list[str]:
         found.append(f"status {outcome.status}, promised {status or 'another than 0'}")
     if len(outcome.said) > 1 or (not outcome.said and outcome.noticed == "nobody"):
         found.append(f"{len(outcome.said)} messages, promised one: {outcome.said}")
-    pattern = pattern.replace("RANK", str(LAYOUTS[cell.strategy].roles[cell.role]))
+    # What a server spoils, workers find.
+    rank = LAYOUTS[cell.strategy].roles[cell.role]
+    somewhere = cell.kind == "nan" and cell.role == "server"
+    pattern = pattern.replace("RANK", r"\d+" if somewhere else str(rank))
+    pattern = pattern.replace("LAYER", "linear" if cell.phase == "backward" else r"\w+")
     if pattern and not re.search(pattern, " ".join(outcome.said)):
         found.append(f"said {outcome.said}, promised {pattern}")
     if cell.kind == "sigterm" and cell.role != "first":
@@ -89,7 +94,7 @@ def ends_badly(cell: Cell, outcome: Outcome) -> list[str]:
 
 def death_not_outlived(cell: Cell, outcome: Outcome) -> list[str]:
     """Those who are left have said whom they lost, and gone on to the end."""
-    if cell.phase == "start" and not outcome.finished:  # there was nothing yet to go on with
+    if cell.phase in ("start", "any") and not outcome.finished:  # nothing yet to go on with
         promised = ["minidl: a rank died before training had begun; start again"]
         wrong = [] if outcome.said == promised else [f"said {outcome.said}, promised {promised}"]
         return wrong + goes_on_badly(cell, outcome)
@@ -97,13 +102,16 @@ def death_not_outlived(cell: Cell, outcome: Outcome) -> list[str]:
         return [f"the run did not survive: {outcome.said}"]
     found = []
     lost = f"lost rank {LAYOUTS[cell.strategy].roles[cell.role]}"
-    if not any(lost in line for line in outcome.said):
+    too_late = cell.phase == "any" and outcome.paused is None  # there was nothing left to do
+    if not too_late and not any(lost in line for line in outcome.said):
         found.append(f"said {outcome.said}, promised {lost!r}")
     if outcome.loss is None or not math.isfinite(outcome.loss):
         found.append(f"the last loss is {outcome.loss}")
     if outcome.saved != outcome.goal:
         found.append(f"the last checkpoint is of iteration {outcome.saved}, not {outcome.goal}")
-    return found
+    if outcome.paused is not None and outcome.paused > LONGEST_PAUSE:
+        found.append(f"the others paused for {outcome.paused:.0f} s")
+    return found + too_much_lost(cell, outcome)
 
 
 def goes_on_badly(cell: Cell, outcome: Outcome) -> list[str]:
@@ -114,7 +122,10 @@ def goes_on_badly(cell: Cell, outcome: Outcome) -> list[str]:
         found.append(f"--resume: status {outcome.resumed}: {outcome.resumed_said}")
     if outcome.saved != -1 and not outcome.equal:
         found.append("ends otherwise than without the fault")
-    # A checkpoint is whole when the next one begins to be written, at the latest.
-    if outcome.lost > 2 * EVERY * LAYOUTS[cell.strategy].groups:
-        found.append(f"{outcome.lost} iterations are lost")
-    return found
+    return found + too_much_lost(cell, outcome)
+
+
+def too_much_lost(cell: Cell, outcome: Outcome) -> list[str]:
+    """A checkpoint is whole when the next one begins to be written, at the latest."""
+    most = 2 * EVERY * LAYOUTS[cell.strategy].groups
+    return [f"{outcome.lost} iterations are lost"] if outcome.lost > most else []

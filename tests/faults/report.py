@@ -30,6 +30,8 @@ FAULTS = {
     "disk": "the disk is full: files can become no longer.",
 }
 COLUMNS = (
+    "- *phase*: one of its functions begins as the fault strikes; *any*: so many milliseconds "
+    "after training begins, within whatever the rank does then.",
     "- *seconds*: from the fault to the end of mpiexec.",
     "- *iterations lost*: told of by the log, and made again by who goes on. A checkpoint is "
     f"written every {EVERY} iterations; with several groups, those of all.",

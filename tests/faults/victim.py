@@ -6,9 +6,11 @@
         train hep --data events.h5
 
 minidl has no hooks for this: the functions that a phase consists of are wrapped, on the rank that
-is meant, and the fault strikes when the given call of any of them begins. At that moment the time
-is written to ``fault.json``. Of the kind "none" every rank writes to ``calls.RANK.json`` instead
-how many calls each of its phases had, by which a moment can be chosen.
+is meant, and the fault strikes when the given call of any of them begins. In the phase "any" it
+strikes so many milliseconds after training begins, whatever the rank does then: within a product of
+matrices, a call of MPI, or a file. At that moment the time is written to ``fault.json``. Of the
+kind "none" every rank writes to ``calls.RANK.json`` instead how many calls each of its phases had,
+by which a moment can be chosen.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -85,6 +88,33 @@ def wrap(owner: Any, name: str, phase: str, fault: dict[str, Any]) -> None:
     setattr(owner, name, watched)
 
 
+def arm_clock(fault: dict[str, Any]) -> None:
+    """Have the fault strike at a time of its own, or without one count the milliseconds."""
+    usual = train.Training.run
+
+    def started(self: train.Training, *arguments: Any) -> Any:
+        began = time.monotonic()
+        if "call" in fault:
+            clock = threading.Timer(fault["call"] / 1000, strike_at_any_moment, [fault["kind"]])
+            clock.daemon = True
+            clock.start()
+        else:
+            atexit.register(lambda: write_calls(int(1000 * (time.monotonic() - began))))
+        return usual(self, *arguments)
+
+    train.Training.run = started  # type: ignore[method-assign]
+
+
+def strike_at_any_moment(kind: str) -> None:
+    note()
+    strike(kind, None)
+
+
+def write_calls(milliseconds: int) -> None:
+    calls["any"] = milliseconds
+    Path(f"calls.{rank}.json").write_text(json.dumps(calls))
+
+
 def note() -> None:
     """Write down the time, and the shared memory that nobody may be left to remove."""
     maps = Path("/proc/self/maps").read_text().split()
@@ -140,8 +170,8 @@ if __name__ == "__main__":
     if planned["kind"] == "none":
         for each in PHASES:
             arm(each, planned)
-        atexit.register(lambda: Path(f"calls.{rank}.json").write_text(json.dumps(calls)))
+        arm_clock(planned)
     elif rank == planned["rank"]:
-        arm(planned["phase"], planned)
+        arm_clock(planned) if planned["phase"] == "any" else arm(planned["phase"], planned)
     sys.argv[:2] = ["minidl"]
     main()

@@ -263,7 +263,8 @@ def test_terms_that_overflow_are_null_in_the_log(place):
     assert "the loss is not a finite number any more" in said
     lines = (place / "diverged" / "log.jsonl").read_text().splitlines()
     log = [json.loads(line, parse_constant=refuse_constant) for line in lines]
-    (last,) = (event for event in log if event.get("loss", 0) is None)
+    iterations = [event for event in log if event["event"] == "iteration"]
+    (last,) = (event for event in iterations if event["loss"] is None)
     assert None in last["terms"].values()
 
 
