@@ -531,9 +531,9 @@ for number, (name, layer) in enumerate(state.layers.items()):
 # 1. `--death` may be given several times. Let the workers of the hybrid run die one after the
 #    other, between two checkpoints or after one. When does it end? Who becomes what? Guess first.
 # 2. Let the root die right after a checkpoint, and right before one. How long does its group wait?
-# 3. A group of the paper's run had 1,066 workers, one of which was its root. If any of 9,600 nodes is as likely
-#    to die as any other, how often is it a root or a server, and what does a death cost in the
-#    mean, in rank-seconds, with checkpoints every ten iterations? Compare with sync.
+# 3. A group of the paper's run had 1,066 workers, one of which was its root. If any of 9,600 nodes
+#    is as likely to die as any other, how often is it a root or a server, and what does a death
+#    cost in the mean, in rank-seconds, with checkpoints every ten iterations? Compare with sync.
 # 4. A group that has lost a member could go on at once, with one rank less. What would its members
 #    have to know of each other, and of the answers that are under way from the servers? What if it
 #    is the root that died?
