@@ -24,6 +24,9 @@ def main() -> None:
         app(exit_on_error=False, print_error=False)
     except AgreedError as error:
         _say(error)
+        from .parallel.failure import end_without_the_dead  # it is loaded, as ranks have agreed
+
+        end_without_the_dead(2)
         sys.exit(2)
     except CycloptsError as error:
         _leave(" ".join(str(error).split()), 2)

@@ -59,7 +59,7 @@ def persevere(training: Training, folder: Path, train: Callable[[Training], None
             with training.stopwatch("idle"):
                 # Should the first rank die before all is written, others write it.
                 meet(training.comm)
-            return end_without_the_dead(training.comm)
+            return end_without_the_dead()
         except DivergedError as error:
             if training.settings.on_divergence == "stop" or backs == TIMES:
                 raise

@@ -152,3 +152,24 @@ def test_an_error_of_one_rank_still_ends_all(place):
     assert done.returncode != 0
     assert "RuntimeError: a mistake" in done.stderr
     assert done.stderr.splitlines()[-1] == "rank 1 failed; all ranks end"
+
+
+DIVERGING = """
+def loss(output, target):
+    global passes
+    passes += 1
+    if passes > most:
+        os.kill(os.getpid(), signal.SIGKILL)
+    value, dy = hep.loss(output, target)
+    return (float("nan") if passes == 20 else value), dy
+"""
+
+
+@pytest.mark.parametrize(("how", "dead"), [(SYNC, {1: 9}), (HYBRID, {3: 5})])
+def test_a_run_that_diverges_after_a_death_ends(place, how, dead):
+    (place / "diverging.py").write_text(DYING + DIVERGING)
+    done = train(place, how, dead, model="diverging")
+    assert done.returncode != 0
+    (said,) = done.stderr.splitlines()
+    assert "the loss is not a finite number any more" in said
+    assert checkpoint.read(place / "run" / "checkpoint.h5").iterations[0] >= 8

@@ -22,6 +22,8 @@ from typing import Any
 
 from mpi4py import MPI
 
+from .patience import PatientComm
+
 NEWS = 1.0  # seconds after which everybody knows of a death
 KINDS = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED)
 
@@ -108,11 +110,14 @@ def left_of(comm: Any, error: Exception) -> Any:
     return comm.Shrink()
 
 
-def end_without_the_dead(comm: Any) -> None:
-    """End this process well where others have died: MPI's own end might wait for them for ever.
+def end_without_the_dead(status: int = 0) -> None:
+    """End this process where others have died: MPI's own end might wait for them for ever.
 
-    All have met: whoever ended before would be taken for dead.
+    All agree to end: whoever ended before would be taken for dead.
     """
-    if comm.tolerant and isinstance(comm, MPI.Comm) and comm.size < MPI.COMM_WORLD.size:
+    if PatientComm.tolerant and dead(MPI.COMM_WORLD):
         sys.stdout.flush()
-        os._exit(0)
+        sys.stderr.flush()
+        if status:  # as the first ends so, mpiexec ends all, and one of them has something to say
+            time.sleep(NEWS)
+        os._exit(status)
