@@ -55,7 +55,8 @@ class Run:
                     f"{folder}: exists already; name another folder with --out, "
                     "or replace it with --overwrite"
                 )
-            if not (folder / "settings.json").exists():
+            # Its part: who wrote it has died at once.
+            if not any((folder / f"settings.json{part}").exists() for part in ("", ".part")):
                 raise UserError(f"{folder}: is not the folder of a run, and will not be replaced")
         try:
             if folder.exists():

@@ -49,7 +49,7 @@ class Training(Job):
         self.saves, self.saving = 0, 0.0
 
     def run(self, run: Run | None, tell: Callable[[Event], None]) -> record.Record | None:
-        """Train to the end.
+        """Train to the end; or, where rank 0 is asked to ``stop``, to a checkpoint of all ranks.
 
         Parameters
         ----------
@@ -67,8 +67,10 @@ class Training(Job):
         ------
         DivergedError
             On every rank, if a loss or a parameter stops being a finite number, or a loss explodes.
-
-        Where rank 0 is asked to ``stop``, all ranks make a checkpoint and have ``stopped`` then.
+        UserError
+            If ranks' copies differ, or something cannot be written.
+        DeathError, MPI.Exception
+            If a rank has died, where that is tolerated.
         """
         comm, strategy, watch, log = self.comm, self.strategy, self.stopwatch, self.log
         log.run, log.tell = run, tell

@@ -89,6 +89,13 @@ def test_from_repeats_a_run_to_the_bit_and_flags_change_it(tmp_path, events):
     assert longer["learning_rate"] == 0.01
 
 
+def test_what_is_left_of_a_run_that_died_at_once_is_replaced(tmp_path, events):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "settings.json.part").write_text("{")
+    train(tmp_path, "--data", events, "--iterations", 2, "--overwrite")
+    assert read_log(tmp_path / "run")[-1]["reason"] == "finished"
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, events):
     before = sorted(tmp_path.rglob("*"))
     done = minidl("train", "hep", *SMALL, "--data", events, "--dry-run", ranks=2, cwd=tmp_path)
