@@ -41,6 +41,10 @@ COLUMNS = (
     "- *(others: 2)*: two trials were otherwise than what most have been.",
 )
 SURVIVAL = ("pause in s, median (worst)",)
+PAUSE = (
+    "- *pause*: from the death to the first iteration after it that the log has of those who are "
+    "left, by the clocks of two ranks, which were started together to a tenth of a second."
+)
 
 
 @dataclass
@@ -67,6 +71,7 @@ def report(trials: list[Trial], ulfm: bool) -> str:
         "several trials share: seconds are those of a busy machine.",
         "",
         *COLUMNS,
+        *([PAUSE] if ulfm else []),
         "",
         "## The faults",
         "",
