@@ -135,6 +135,8 @@ def test_mistakes_are_told_in_one_line_and_nothing_is_written(tmp_path):
     (other / "log.jsonl").write_text('{"event": "start"}\n')
     refused("no iteration", [other], tmp_path / "loss.png")
     (other / "log.jsonl").write_text('[1, 2]\n{"a": 1}\n')
+    refused("log.jsonl, line 1: not an event", [other], tmp_path / "loss.png")
+    (other / "log.jsonl").write_text('{"event": "start"}\n{"event": "iteration", "loss": 1}\n')
     refused("not the log of a training run", [other], tmp_path / "loss.png")
     (tmp_path / "folder.png").mkdir()
     refused("cannot be written", [run], tmp_path / "folder.png")

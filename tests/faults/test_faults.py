@@ -47,6 +47,7 @@ def sample():
     wanted += [("sync", "raise"), ("hybrid", "loader"), ("sync", "flip")]
     for strategy, kind in wanted:
         found = [c for c in cells() if (c.strategy, c.kind) == (strategy, kind)]
+        found = [cell for cell in found if cell.phase != "any"]  # for which it may be too quick
         yield found[generator.integers(len(found))]
     yield from (Cell("sync", "disk", "first", phase) for phase in ("checkpoint", "end"))
 
@@ -189,7 +190,7 @@ def test_a_data_file_that_is_cut_off_while_it_is_read_is_named(tmp_path, ranks):
     write_events(tmp_path / "events.h5", 60)
     (tmp_path / "shrinking.py").write_text(SHRINKING)
     done = minidl("train", "shrinking", *SMALL, "--out", "run", ranks=ranks, cwd=tmp_path)
-    assert_refused(done, "events.h5: cannot read 'data', sample")
+    assert_refused(done, "events.h5: cannot read '")  # whatever a rank was about to read
     assert "cut off" in done.stderr
     assert checkpoint.read(tmp_path / "run" / "checkpoint.h5").iterations == [0]
 
