@@ -57,7 +57,7 @@ class Remembering(PatientComm):
 
 
 class Watch(threading.Thread):
-    """Looks every so often until the training is done, and then once more."""
+    """Looks every so often until the training is done; its record and pictures take more."""
 
     def __init__(self, training):
         super().__init__(name="watch", daemon=True)
@@ -65,10 +65,12 @@ class Watch(threading.Thread):
 
     def run(self):
         over = threading.Event()
-        while min(self.training.done) < self.training.iterations:
-            self.samples.append(self.look())
+        while True:
+            saw = self.look()
+            if self.samples and min(self.training.done) == self.training.iterations:
+                break
+            self.samples.append(saw)
             over.wait(EVERY)
-        self.samples.append(self.look())
 
     def look(self):
         memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
