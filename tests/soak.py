@@ -139,10 +139,10 @@ def draw(found: dict[str, list[Rank]]) -> Figure:
             panel.plot(rank.samples["updates"], memory, label=f"rank {number}", linewidth=1.2)
         panel.set_title(name)
         panel.set_xlabel("updates")
-        panel.set_ylim(bottom=0)
         panel.grid(color="0.9", linewidth=0.6)
         panel.legend(fontsize="small", frameon=False, loc="lower right")
     panels[0].set_ylabel("resident memory (MiB)")
+    panels[0].set_ylim(bottom=0)  # of all, once all is drawn
     return figure
 
 
