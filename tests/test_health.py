@@ -98,6 +98,14 @@ def test_a_group_whose_ranks_differ_is_told_by_its_root(tmp_path):
     assert "2, 3" in said  # of two that differ nobody knows which is right
 
 
+DISTRIBUTED = pytest.mark.parametrize(
+    ("ranks", "flags"),
+    [(3, ()), (4, ("--strategy", "async", "--servers", 2)),
+     (5, ("--strategy", "hybrid", "--groups", 2))],
+    ids=["sync", "async", "hybrid"],
+)  # fmt: skip
+
+
 DIVERGING = """
 import numpy as np
 from mpi4py import MPI
@@ -114,11 +122,7 @@ def loss(output, target):
 """
 
 
-@pytest.mark.parametrize(
-    ("ranks", "flags"),
-    [(3, ()), (4, ("--strategy", "async", "--servers", 2)),
-     (5, ("--strategy", "hybrid", "--groups", 2))],
-)  # fmt: skip
+@DISTRIBUTED
 def test_the_rank_and_the_step_of_a_loss_that_is_no_number_are_named(tmp_path, ranks, flags):
     (tmp_path / "diverging.py").write_text("WHEN = [3]\n" + DIVERGING)
     events = write_events(tmp_path / "events.h5", 60)
@@ -148,11 +152,7 @@ def loss(output, target):
 """
 
 
-@pytest.mark.parametrize(
-    ("ranks", "flags"),
-    [(3, ()), (4, ("--strategy", "async", "--servers", 2)),
-     (5, ("--strategy", "hybrid", "--groups", 2))],
-)  # fmt: skip
+@DISTRIBUTED
 @pytest.mark.parametrize("every", [3, 100], ids=["then a checkpoint", "then an iteration"])
 def test_the_rank_and_the_layer_of_a_gradient_that_is_no_number_are_named(
     tmp_path, ranks, flags, every
