@@ -366,6 +366,8 @@ def test_three_ways_to_convolve():
     assert int(let_pass["winograd4"]) > 10
     rows = re.findall(r"(\w+) *: a layer differs by up to +(\S+); +(\S+) % of it", printed)
     assert [row[0] for row in rows] == 4 * ["im2col", "winograd2", "winograd4"]
+    cornered = dict(re.findall(r"(\w+) *: a layer differs by up to (\S+) of the bound", printed))
+    assert float(cornered["im2col"]) < 1  # whatever the BLAS; winograd4 may be far outside
     parts, shares = np.array([row[1:] for row in rows], float).T.reshape(2, 2, 2, 3)
     assert (parts[:, 0] < 1).all()  # SGD
     assert (parts[:, 1, 0] < 1).all()
